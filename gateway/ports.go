@@ -1,0 +1,71 @@
+package gateway
+
+import (
+	"context"
+	"time"
+
+	"github.com/gatepost/gatepost/gateway/lane"
+	"github.com/gatepost/gatepost/gateway/room"
+	"github.com/gatepost/gatepost/internal/ids"
+)
+
+// Store keeps everything that must survive. Safe for concurrent use. store.Store is the one in the binary.
+type Store interface {
+	// Commit makes c durable, all of it or nothing, together with what others commit meanwhile. A nil error means fsynced.
+	// store.ErrNoSpace (as an error that says so by NoSpace() bool) means nothing was written and a later try may succeed;
+	// after any other error the process must end and read again. Slices in c are not kept.
+	Commit(c lane.Change) error
+	// Get returns a copy of a value; ok is false when there is none.
+	Get(space, key string) (value []byte, ok bool, err error)
+	// Each calls f for the keys that begin with prefix, in order, with values that live until f returns. f must not call
+	// the Store. An error of f ends it and comes back.
+	Each(space, prefix string, f func(key string, value []byte) error) error
+
+	// Take gives the record of a lane that is to be sent now and marks it as in flight (in memory): it is neither merged
+	// into nor evicted nor given again until Release, Finish or Bury. Without one, next says when there may be one; zero:
+	// not before the next append.
+	Take(key ids.RoomKey, now time.Time) (r lane.Record, ok bool, next time.Time, err error)
+	Release(ref lane.Ref)
+	// Lanes lists the lanes that hold records.
+	Lanes() []lane.Status
+	// OnAppend sets what is called with the key of a lane after a commit that appended to it. Called once, before the
+	// first Commit; wake must not block.
+	OnAppend(wake func(ids.RoomKey))
+
+	// Events lists what waits in the inbox after a sequence, at most n, in order.
+	Events(after uint64, n int) ([]room.Event, error)
+}
+
+// Rooms is what the gateway asks of a homeserver. Every error carries a lane.Outcome (lane.OutcomeOf). Safe for concurrent
+// use; all calls end with ctx. The user as whom a call is made is a ghost, the bot, or "" for the bot; in account mode
+// there are no ghosts and every call is the bot's.
+type Rooms interface {
+	// EnsureUser registers a ghost (or finds it registered) and sets its display name. Idempotent.
+	EnsureUser(ctx context.Context, user ids.UserID, displayName string) error
+	CreateRoom(ctx context.Context, c room.Create) (ids.RoomID, error)
+	// Resolve finds the room of an alias ("#local:server"); ok is false when nobody has it.
+	Resolve(ctx context.Context, alias string) (f room.Found, ok bool, err error)
+	// SetAlias points a free alias at a room; taken already by another room: lane.Dead with code M_ROOM_IN_USE.
+	SetAlias(ctx context.Context, alias string, id ids.RoomID) error
+	// SetState puts a state event as the bot. Idempotent.
+	SetState(ctx context.Context, id ids.RoomID, typ, key string, content any) error
+	// Invite is done too when the user is in the room, or invited, already.
+	Invite(ctx context.Context, id ids.RoomID, user ids.UserID) error
+	// Join lets user join a room it is invited to. Idempotent.
+	Join(ctx context.Context, id ids.RoomID, user ids.UserID) error
+	// State reads what decides about commands.
+	State(ctx context.Context, id ids.RoomID) (room.State, error)
+	// Send performs r in the room as user, with r.ID as transaction id and content id. Media is uploaded first.
+	Send(ctx context.Context, id ids.RoomID, user ids.UserID, r lane.Record) lane.Outcome
+	// Find looks for the event that Send made of r, reading back to r.At or a bounded number of events; ok is false when it
+	// is not there (reads may lag behind writes).
+	Find(ctx context.Context, id ids.RoomID, user ids.UserID, r lane.Record) (e ids.EventID, ok bool, err error)
+}
+
+// Devices carries a message to the devices: the embedded broker, or the client of an outside one.
+type Devices interface {
+	// Publish returns when the message was handed to the broker: nil means it was written (QoS 0) or acknowledged by the
+	// broker (QoS 1). An error that has NotSent() bool and answers true means certainly nothing went out; after any other
+	// error nobody can tell.
+	Publish(ctx context.Context, topic string, payload []byte, qos byte, retain bool) error
+}
