@@ -45,8 +45,6 @@ type Rooms interface {
 	CreateRoom(ctx context.Context, c room.Create) (ids.RoomID, error)
 	// Resolve finds the room of an alias ("#local:server"); ok is false when nobody has it.
 	Resolve(ctx context.Context, alias string) (f room.Found, ok bool, err error)
-	// SetAlias points a free alias at a room; taken already by another room: lane.Dead with code M_ROOM_IN_USE.
-	SetAlias(ctx context.Context, alias string, id ids.RoomID) error
 	// SetState puts a state event as the bot. Idempotent.
 	SetState(ctx context.Context, id ids.RoomID, typ, key string, content any) error
 	// Invite is done too when the user is in the room, or invited, already.
@@ -55,6 +53,8 @@ type Rooms interface {
 	Join(ctx context.Context, id ids.RoomID, user ids.UserID) error
 	// State reads what decides about commands.
 	State(ctx context.Context, id ids.RoomID) (room.State, error)
+	// Event reads one event; ok is false when there is none that we may see.
+	Event(ctx context.Context, id ids.RoomID, event ids.EventID) (e room.Event, ok bool, err error)
 	// Send performs r in the room as user, with r.ID as transaction id and content id. Media is uploaded first.
 	Send(ctx context.Context, id ids.RoomID, user ids.UserID, r lane.Record) lane.Outcome
 	// Find looks for the event that Send made of r, reading back to r.At or a bounded number of events; ok is false when it

@@ -15,6 +15,7 @@ import (
 type Create struct {
 	Name     string
 	Topic    string
+	Alias    string // localpart of the alias that createRoom sets in the same step (room_alias_name); "" none. Taken: lane.Dead, M_ROOM_IN_USE
 	Token    string // random, committed before the room is asked for
 	Space    bool   // creation type m.space
 	Federate bool
