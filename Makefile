@@ -1,0 +1,102 @@
+# Everything that is built, tested and shown goes through here. GNU Make 4.3, git and Go are all it needs.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+TAGS    := goolm
+LDFLAGS := -s -w -X main.version=$(VERSION)
+# A caller's workspace must not mix other modules in; only `race` needs cgo.
+export GOWORK := off
+export CGO_ENABLED := 0
+
+DENDRITE := bin/dendrite bin/generate-keys
+LINT     := bin/golangci-lint
+# GOARCH, or GOARCH/its variable=value.
+PLATFORMS := amd64 arm64 arm/GOARM=7 arm/GOARM=6 mipsle/GOMIPS=softfloat riscv64 386
+
+.PHONY: help
+help: ## this list
+	@echo "gatepost: every MQTT device gets a place in Matrix"
+	@echo
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | while IFS='|' read -r target text; do printf '%-18s %s\n' "$$target" "$$text"; done
+
+.PHONY: build
+build: go-version ## bin/gatepost for this machine
+	go build -tags $(TAGS) -trimpath -ldflags "$(LDFLAGS)" -o bin/gatepost ./cmd/gatepost
+
+.PHONY: demo
+demo: build $(DENDRITE) ## a homeserver, gatepost and three simulated devices; FOR=20s ends by itself
+	@go build -trimpath -o bin/demo ./test/demo
+	@exec bin/demo $(if $(FOR),-for $(FOR))
+
+.PHONY: unit
+unit: go-version ## the tests that need no server
+	go test ./...
+
+.PHONY: test
+test: unit build $(DENDRITE) ## unit, then the real binary against a real homeserver and broker
+	go test -tags e2e -count=1 -timeout 15m ./test/...
+
+.PHONY: race
+race: go-version ## the unit tests under the race detector (needs a C compiler)
+	@command -v "$${CC:-gcc}" >/dev/null || { echo "race: needs a C compiler; install gcc" >&2; exit 1; }
+	CGO_ENABLED=1 go test -race ./...
+
+.PHONY: lint
+lint: go-version $(LINT) ## golangci-lint, the version in tools/lint
+	$(LINT) run ./...
+
+.PHONY: fuzz
+fuzz: go-version ## every fuzz test for FUZZTIME (30s)
+	@go list ./... | while read -r package; do \
+		{ go test -list '^Fuzz' "$$package" | grep '^Fuzz' || true; } | while read -r name; do \
+			echo "$$package $$name"; \
+			go test -run '^$$' -fuzz "^$$name\$$" -fuzztime "$(or $(FUZZTIME),30s)" "$$package" </dev/null; \
+		done; \
+	done
+
+.PHONY: cover
+cover: go-version ## which lines the unit tests run; bin/cover.html
+	@mkdir -p bin
+	go test -coverprofile bin/cover.out ./...
+	@go tool cover -func bin/cover.out | tail -n 1
+	@go tool cover -html bin/cover.out -o bin/cover.html
+
+.PHONY: release
+release: go-version ## stripped Linux binaries for every supported processor in dist/, with their sizes
+	@mkdir -p dist
+	@for platform in $(PLATFORMS); do \
+		arch="$${platform%%/*}"; variant="$${platform#"$$arch"}"; variant="$${variant#/}"; \
+		name="gatepost-linux-$$arch"; if [ "$$arch" = arm ]; then name="gatepost-linux-armv$${variant#GOARM=}"; fi; \
+		env GOOS=linux "GOARCH=$$arch" $${variant:+"$$variant"} \
+			go build -tags $(TAGS) -trimpath -ldflags "$(LDFLAGS)" -o "dist/$$name" ./cmd/gatepost; \
+		printf '%s\t%d\n' "dist/$$name" "$$(wc -c < "dist/$$name")"; \
+	done
+
+.PHONY: clean
+clean: ## removes bin/ and dist/
+	rm -rf bin dist
+
+.PHONY: go-version
+go-version:
+	@command -v go >/dev/null || { echo "gatepost is built with Go, and there is none here: see https://go.dev/doc/install" >&2; exit 1; }
+	@want="$$(sed -n 's/^go //p' go.mod)"; have="$$(GOTOOLCHAIN=local go env GOVERSION)"; have="$${have#go}"; have="$${have%% *}"; \
+	if [ "$$(printf '%s\n' "$$want" "$$have" | sort -V | head -n 1)" != "$$want" ] && ! go version >/dev/null 2>&1; then \
+		echo "gatepost needs Go $$want or later, this is $$have and it could not get another" >&2; exit 1; \
+	fi
+
+# The outside programs, built from source by their own modules; rebuilt when those change.
+$(DENDRITE) &: test/dendrite/go.mod test/dendrite/go.sum test/dendrite/tools.go | go-version
+	@echo "building Dendrite, a Matrix homeserver, for the tests: about 2 minutes the first time"
+	@mkdir -p bin
+	@go -C test/dendrite build -trimpath -ldflags "-s -w" -o ../../bin/ \
+		github.com/element-hq/dendrite/cmd/dendrite github.com/element-hq/dendrite/cmd/generate-keys
+	@touch $(DENDRITE)
+
+$(LINT): tools/lint/go.mod tools/lint/go.sum | go-version
+	@echo "building golangci-lint: about 2 minutes the first time"
+	@mkdir -p bin
+	@go -C tools/lint build -trimpath -ldflags "-s -w" -o ../../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	@touch $(LINT)
