@@ -83,10 +83,6 @@ func (s *Server) register(name string, f func(http.ResponseWriter, *http.Request
 // readBody takes the one JSON value of a request, nil when there is none.
 func readBody(w http.ResponseWriter, r *http.Request) (json.RawMessage, error) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	// The server goes on reading to notice a client that leaves; its deadline would end a slow verb's context.
-	if e := http.NewResponseController(w).SetReadDeadline(time.Time{}); e != nil {
-		return nil, e
-	}
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
