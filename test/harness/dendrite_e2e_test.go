@@ -1,0 +1,92 @@
+//go:build e2e
+
+package harness
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// Two people meet in a room of a homeserver that is stopped and started: what the harness shows of it must be right, or
+// nothing built on it is.
+func TestDendrite(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	dir := t.TempDir()
+	registration := filepath.Join(dir, "registration.yaml")
+	if err := NewRegistration(1).WriteFile(registration, "localhost"); err != nil {
+		t.Fatal(err)
+	}
+	hs, err := NewDendrite("../../bin", dir, registration)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := hs.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	defer hs.Kill()
+
+	people := map[string]*Person{}
+	for _, name := range []string{"alice", "bob"} {
+		if err := hs.Register(ctx, name, "secret-"+name); err != nil {
+			t.Fatal(err)
+		}
+		p, err := Login(ctx, hs, name, "secret-"+name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		people[name] = p
+		go func() { _ = p.Run(ctx) }()
+	}
+	alice, bob := people["alice"], people["bob"]
+	room, err := alice.CreateRoom(ctx, "hall", bob.UserID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 450 // more than one page and one sync hold
+	for i := range n {
+		if _, err := alice.Say(ctx, room, fmt.Sprint(i)); err != nil {
+			t.Fatal(err)
+		}
+		if i == n/2 {
+			if err := hs.Stop(); err != nil {
+				t.Fatal(err)
+			}
+			if err := hs.Start(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	err = bob.Await(ctx, "all messages", func(rooms map[string]*Room) bool {
+		return rooms[room] != nil && len(rooms[room].Messages()) == n
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bob.View(func(rooms map[string]*Room) {
+		for i, e := range rooms[room].Messages() {
+			if e.Content.Body != fmt.Sprint(i) || e.Sender != alice.UserID {
+				t.Fatalf("message %d is %q of %s", i, e.Content.Body, e.Sender)
+			}
+		}
+		if got := rooms[room].Alias; got != "#hall:localhost" {
+			t.Errorf("alias %q", got)
+		}
+	})
+	history, err := bob.History(ctx, room)
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := 0
+	for _, e := range history {
+		if e.Type == "m.room.message" {
+			count++
+		}
+	}
+	if count != n {
+		t.Errorf("history has %d messages, want %d", count, n)
+	}
+}
