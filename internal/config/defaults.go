@@ -1,0 +1,109 @@
+package config
+
+import (
+	"log/slog"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"time"
+)
+
+// defaulter fills in what a section has when the file does not say otherwise. Called before the section is read.
+type defaulter interface{ defaults() }
+
+// setDefaults fills in a struct and the sections in it that are there even when the file does not name them.
+func setDefaults(v reflect.Value) {
+	if with, ok := v.Addr().Interface().(defaulter); ok {
+		with.defaults()
+	}
+	for _, f := range fields(v.Type()) {
+		if part := v.Field(f.index); part.Kind() == reflect.Struct && !isLeaf(part.Type()) {
+			setDefaults(part)
+		}
+	}
+}
+
+func (c *Config) defaults() {
+	c.Discovery = "off"
+	c.Timezone = time.Local
+}
+
+func (m *Matrix) defaults() {
+	m.Mode = ModeAppservice
+	m.User = "gatepost"
+	m.ControlRoom = "gatepost"
+	m.Encryption = "allow"
+}
+
+func (m *Member) defaults() { m.Power = 25 }
+
+func (m *MQTT) defaults() { m.MaxPayload = 4 << 20 }
+
+func (d *Device) defaults() { d.Class = "event" }
+
+func (c *Command) defaults() {
+	c.Grade = GradeOperate
+	c.Expires = 30 * time.Second
+}
+
+func (r *Ring) defaults() { r.Timeout = 45 * time.Second }
+
+func (c *Card) defaults() { c.Every = time.Minute }
+
+func (c *Calls) defaults() { c.ListenUDP = ":50000" }
+
+func (t *Turn) defaults() {
+	t.RelayPorts = PortRange{First: 49152, Last: 65535}
+	t.Limits = TurnLimits{AllocationsPerUser: 8, BytesPerSecondPerUser: 4_000_000, Allocations: 10_000}
+}
+
+func (c *Crypto) defaults() { c.Trust = "cross-signed" }
+
+func (s *Store) defaults() {
+	s.Path = "data"
+	s.MaxSize = 256 << 20
+}
+
+func (a *Admin) defaults() { a.Listen = "127.0.0.1:8090" }
+
+func (l *Log) defaults() {
+	l.Level = slog.LevelInfo
+	l.Format = "text"
+}
+
+// derive fills in the defaults that depend on other keys. dir is the folder of the file.
+func (c *Config) derive(dir string) {
+	if m := c.Matrix; m != nil && m.Mode == ModeAppservice {
+		or(&m.Registration, filepath.Join(dir, "registration.yaml"))
+		or(&m.Listen, "127.0.0.1:29333")
+	}
+	if m := c.MQTT; m != nil && m.URL == "" && m.Listen == nil {
+		m.Listen = []string{"mqtt://127.0.0.1:1883"}
+	}
+	if t := c.Turn; t != nil && t.Listen == nil {
+		t.Listen = []string{"udp://0.0.0.0:3478", "tcp://0.0.0.0:3478"}
+	}
+	for i := range c.Devices {
+		d := &c.Devices[i]
+		if strings.Contains(d.Topic, "{device}") {
+			or(&d.Device, "{device}")
+		}
+		or(&d.Name, d.Device)
+		if d.Class == "telemetry" && d.Every == 0 {
+			d.Every = 10 * time.Minute
+		}
+		if d.Call != nil && d.MaxCall == 0 {
+			d.MaxCall = 10 * time.Minute
+		}
+	}
+	if !filepath.IsAbs(c.Store.Path) && !c.places.has("store.path") {
+		c.Store.Path = filepath.Join(dir, c.Store.Path)
+	}
+	or(&c.Admin.Socket, filepath.Join(c.Store.Path, "gatepost.sock"))
+}
+
+func or(s *string, byDefault string) {
+	if *s == "" {
+		*s = byDefault
+	}
+}

@@ -1,0 +1,78 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+)
+
+// missing is a key that is read and checked but that this version cannot do anything with.
+type missing struct {
+	path string // "[]" stands for every item
+	// when says that the value given asks for what is missing; nil: any value does.
+	when func(value string) bool
+	// refuse makes it a mistake: to go on without would be less safe than the file asks for.
+	refuse bool
+	text   string
+}
+
+func anyOf(values ...string) func(string) bool {
+	return func(value string) bool {
+		for _, v := range values {
+			if v == value {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// notYet lists what this version lacks, in one place. An entry goes away with the change that makes the key work.
+func notYet() []missing {
+	const noCalls = "this version places no calls; the key has no effect"
+	encrypted := anyOf("default", "require")
+	const noEncryption = "%q is not possible: this version does not encrypt; use off or allow"
+	return []missing{
+		{path: "matrix.encryption", when: encrypted, refuse: true, text: noEncryption},
+		{path: "devices[].encryption", when: encrypted, refuse: true, text: noEncryption},
+		{path: "discovery", when: anyOf("ask", "auto"), text: "%q: this version discovers no devices; only the rules under devices count"},
+		{path: "conventions", text: "this version discovers no devices; the key has no effect"},
+		{path: "devices[].call", text: noCalls},
+		{path: "devices[].ring", text: noCalls},
+		{path: "devices[].keys", text: noCalls},
+		{path: "devices[].snapshot", text: "this version takes no pictures; the key has no effect"},
+		{path: "devices[].max_call", text: noCalls},
+		{path: "card", text: "this version shows no cards; the key has no effect"},
+		{path: "calls", text: noCalls},
+		{path: "turn", text: "this version has no relay; the section has no effect"},
+		{path: "crypto", text: "this version does not encrypt; the section has no effect"},
+		{path: "commands.require_verified", when: anyOf("true"), refuse: true, text: "%q is not possible: this version cannot verify who sent a message"},
+	}
+}
+
+// unsupported warns of keys in the file that have no effect, and refuses those that must not be without.
+func unsupported(cfg *Config, r *report) {
+	list := map[string]missing{}
+	for _, m := range notYet() {
+		list[m.path] = m
+	}
+	walk(reflect.ValueOf(cfg).Elem(), "", func(path string, v reflect.Value) bool {
+		m, ok := list[pattern(path)]
+		if !ok || !r.places.has(path) || r.failed[path] {
+			return true
+		}
+		text := m.text
+		if m.when != nil {
+			value := scalar(v)
+			if !m.when(value) {
+				return true
+			}
+			text = fmt.Sprintf(text, value)
+		}
+		if m.refuse {
+			r.fail(path, "%s", text)
+		} else {
+			r.warn(path, "%s", text)
+		}
+		return true
+	})
+}

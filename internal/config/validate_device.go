@@ -1,0 +1,144 @@
+package config
+
+import (
+	"regexp"
+	"strings"
+	"time"
+)
+
+var (
+	captureForm = regexp.MustCompile(`\{[^{}/]*\}`)
+	digitForm   = regexp.MustCompile(`^[0-9A-D*#]$`)
+)
+
+func (r *report) devices(c *Config) {
+	if len(c.Devices) > 0 && c.MQTT == nil && !r.places.has("mqtt") {
+		r.fail("devices", "rules need the section mqtt: where else should messages come from?")
+	}
+	if len(c.Devices) > 0 && c.Matrix == nil && !r.places.has("matrix") {
+		r.warn("devices", "the rules have no effect without the section matrix")
+	}
+	first := map[string]int{} // topic with captures made equal, to rule
+	for i := range c.Devices {
+		d, at := &c.Devices[i], item("devices", i)
+		if !r.given(at+".topic", d.Topic) {
+			continue
+		}
+		same := captureForm.ReplaceAllString(d.Topic, "{}")
+		if other, twice := first[same]; twice {
+			line := r.places.line(item("devices", other) + ".topic")
+			r.fail(at+".topic", "%s matches the same topics as devices[%d] on line %d, which comes first and wins", quote(d.Topic), other, line)
+		} else {
+			first[same] = i
+		}
+	}
+	for i := range c.Devices {
+		r.device(item("devices", i), &c.Devices[i])
+	}
+}
+
+func (r *report) device(at string, d *Device) {
+	if d.Device == "" && !r.failed[at+".device"] && !r.failed[at+".topic"] && !r.failed[at] {
+		r.fail(at+".device", "is required when topic has no {device}; expected a name such as \"{site}-{sensor}\"")
+	}
+	switch {
+	case r.failed[at+".every"]:
+	case r.places.has(at+".every") && d.Every <= 0:
+		r.fail(at+".every", "must be more than 0")
+	case d.Every > 0 && d.Class != "telemetry" && !r.failed[at+".class"]:
+		r.fail(at+".every", "is for class: telemetry; this rule has class: %s", d.Class)
+	}
+	names := r.commands(at, d.Commands)
+	for _, digit := range sortedKeys(d.Keys) {
+		name, key := d.Keys[digit], at+".keys."+digit
+		switch {
+		case r.failed[key]:
+		case !digitForm.MatchString(digit):
+			r.fail(key, "is not a key of a telephone: 0 to 9, A to D, * or #")
+		case !names[name]:
+			r.fail(key, "%s is not a command of this rule", quote(name))
+		}
+	}
+	if c := d.Call; c != nil {
+		r.oneOf(at+".call", "mqtt", "whep", "rtsp", "libpeer", "rtp", "announce")
+	}
+	if s := d.Snapshot; s != nil {
+		if r.oneOf(at+".snapshot", "topic", "url") && r.given(at+".snapshot.url", s.URL) {
+			if _, err := parseURL(s.URL, []string{"http", "https"}); err != nil {
+				r.fail(at+".snapshot.url", "%s", err)
+			}
+		}
+	}
+	if d.Ring != nil {
+		r.between(at+".ring.timeout", d.Ring.Timeout, 5*time.Second, 5*time.Minute)
+		if len(d.Ring.People) == 0 && r.places.has(at+".ring.people") && !r.failed[at+".ring.people"] {
+			r.fail(at+".ring.people", "is empty; expected a list of Matrix user ids")
+		}
+	}
+	if r.places.has(at + ".max_call") {
+		r.between(at+".max_call", d.MaxCall, 10*time.Second, 24*time.Hour)
+		if d.Call == nil {
+			r.fail(at+".max_call", "needs call too")
+		}
+	}
+}
+
+// commands checks the commands of one rule and gives their names.
+func (r *report) commands(at string, list []Command) map[string]bool {
+	names := map[string]bool{}
+	first := map[string]int{}
+	for i := range list {
+		c, at, all := &list[i], item(at+".commands", i), at+".commands"
+		if r.given(at+".name", c.Name) {
+			names[c.Name] = true
+			folded := strings.ToLower(c.Name)
+			switch other, twice := first[folded]; {
+			case twice:
+				r.fail(at+".name", "%s is the name of two commands; first on line %d", quote(c.Name), r.places.line(item(all, other)+".name"))
+			case strings.ContainsAny(c.Name, " \t\r\n") || strings.HasPrefix(c.Name, "!") || len(c.Name) > 64:
+				r.fail(at+".name", "%s is not one word of at most 64 letters, without the !", quote(c.Name))
+			default:
+				first[folded] = i
+			}
+		}
+		if c.Expires <= 0 && !r.failed[at+".expires"] {
+			r.fail(at+".expires", "must be more than 0")
+		}
+		if c.Retain && c.Grade == GradeDangerous {
+			r.fail(at+".retain", "a dangerous command must not stay in the broker, to act when the device comes back")
+		} else if c.Retain {
+			r.warn(at+".retain", "stays in the broker and acts again whenever the device comes back")
+		}
+		if c.QoS > 0 {
+			r.warn(at+".qos", "the broker may deliver it after it has expired; for commands only that may come late and twice")
+		}
+	}
+	return names
+}
+
+// oneOf wants exactly one of the keys of a section.
+func (r *report) oneOf(section string, keys ...string) bool {
+	var found []string
+	for _, key := range keys {
+		if r.places.has(section + "." + key) {
+			found = append(found, key)
+		}
+	}
+	switch {
+	case r.failed[section]:
+	case len(found) == 0:
+		r.fail(section, "is empty; expected one of %s", strings.Join(keys, ", "))
+	case len(found) > 1:
+		r.fail(section, "has %s; keep one", strings.Join(found, " and "))
+	default:
+		return true
+	}
+	return false
+}
+
+// between wants a duration from least to most.
+func (r *report) between(path string, d, least, most time.Duration) {
+	if (d < least || d > most) && !r.failed[path] {
+		r.fail(path, "%s is not from %s to %s", formatDuration(d), formatDuration(least), formatDuration(most))
+	}
+}

@@ -1,0 +1,62 @@
+package config
+
+import (
+	"maps"
+	"slices"
+)
+
+func (r *report) turn(t *Turn) {
+	for i, text := range t.Listen {
+		at := item("turn.listen", i)
+		if r.failed[at] {
+			continue
+		}
+		u, err := parseURL(text, []string{"udp", "tcp", "tls"})
+		switch {
+		case err != nil:
+			r.fail(at, "%s", err)
+		case u.Port() == "":
+			r.fail(at, "%s needs a port", quote(text))
+		case u.Scheme == "tls" && !r.any("turn.cert_file", "turn.key_file"):
+			r.fail(at, "tls needs cert_file and key_file")
+		}
+	}
+	if len(t.Listen) == 0 && !r.failed["turn.listen"] {
+		r.fail("turn.listen", "is empty; expected URLs such as udp://0.0.0.0:3478")
+	}
+	if len(t.Users) == 0 && !r.any("turn.secret", "turn.secret_file", "turn.users") {
+		r.fail("turn.secret_file", "is required, or users: nobody could use the relay")
+	}
+	r.pair("turn", t.CertFile, t.KeyFile)
+	first := map[string]int{}
+	for i, u := range t.Users {
+		at := item("turn.users", i) + ".user"
+		if other, twice := first[u.User]; twice && r.given(at, u.User) {
+			r.fail(at, "%s is named twice; first on line %d", quote(u.User), r.places.line(item("turn.users", other)+".user"))
+		} else {
+			first[u.User] = i
+		}
+	}
+	limits := map[string]int64{
+		"turn.limits.allocations_per_user":      int64(t.Limits.AllocationsPerUser),
+		"turn.limits.bytes_per_second_per_user": int64(t.Limits.BytesPerSecondPerUser),
+		"turn.limits.allocations":               int64(t.Limits.Allocations),
+	}
+	for _, path := range sortedKeys(limits) {
+		if limits[path] <= 0 && !r.failed[path] {
+			r.fail(path, "must be more than 0")
+		}
+	}
+}
+
+func (r *report) calls(c *Calls) {
+	r.address("calls.listen_udp", c.ListenUDP)
+	r.address("calls.listen_tcp", c.ListenTCP)
+	for i, name := range c.Interfaces {
+		if name == "" && !r.failed[item("calls.interfaces", i)] {
+			r.fail(item("calls.interfaces", i), "is empty; expected the name of a network interface such as eth0")
+		}
+	}
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
