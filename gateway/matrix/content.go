@@ -1,0 +1,238 @@
+package matrix
+
+import (
+	"encoding/json"
+	"fmt"
+	"mime"
+	"sort"
+	"strings"
+
+	"github.com/gatepost/gatepost/gateway/lane"
+	"github.com/gatepost/gatepost/internal/ids"
+)
+
+const (
+	// maxEventContent keeps an event under 60 KiB with what the homeserver adds (ids, hashes, signatures, up to 20
+	// predecessors); above 65 536 bytes it would refuse it.
+	maxEventContent = 58 << 10
+	maxTopicText    = 1024     // bytes of a topic in "dev.gatepost"
+	maxValue        = 1024     // bytes of one value
+	maxValues       = 16 << 10 // bytes of all values and their names
+	maxKey          = 255      // bytes of a reaction
+	maxMentions     = 50       //
+	maxName         = 200      // bytes of a file name
+	cutNote         = " … [cut]"
+)
+
+// mark is "dev.gatepost" of every content: who said it about what, and the id by which Find knows it again.
+type mark struct {
+	V      int               `json:"v"`
+	ID     string            `json:"id"`
+	Device ids.DeviceID      `json:"device,omitempty"`
+	Topic  string            `json:"topic,omitempty"`
+	Class  string            `json:"class,omitempty"`
+	Values map[string]string `json:"values,omitempty"`
+}
+
+// eventContent is the content of what we send. Fields are in the order that reads best; homeservers sort them anyway.
+type eventContent struct {
+	MsgType   string     `json:"msgtype,omitempty"`
+	Body      *string    `json:"body,omitempty"`
+	Format    string     `json:"format,omitempty"`
+	HTML      string     `json:"formatted_body,omitempty"`
+	URL       string     `json:"url,omitempty"`
+	FileName  string     `json:"filename,omitempty"`
+	Info      *mediaInfo `json:"info,omitempty"`
+	RelatesTo *relation  `json:"m.relates_to,omitempty"`
+	Mentions  mentions   `json:"m.mentions"`
+	Gatepost  mark       `json:"dev.gatepost"`
+}
+
+type mediaInfo struct {
+	MIME   string `json:"mimetype"`
+	Size   int    `json:"size"` // bytes
+	Width  int    `json:"w,omitempty"`
+	Height int    `json:"h,omitempty"`
+}
+
+type relation struct {
+	Type    string      `json:"rel_type,omitempty"`
+	Event   ids.EventID `json:"event_id,omitempty"`
+	Key     string      `json:"key,omitempty"`
+	ReplyTo *replyTo    `json:"m.in_reply_to,omitempty"`
+}
+
+type replyTo struct {
+	Event ids.EventID `json:"event_id"`
+}
+
+type mentions struct {
+	Users []ids.UserID `json:"user_ids,omitempty"`
+}
+
+// redaction is what a redaction carries: its id, for those who read the raw event. Homeservers may drop it.
+type redaction struct {
+	Gatepost mark `json:"dev.gatepost"`
+}
+
+func markOf(r lane.Record) mark {
+	return mark{V: 1, ID: r.ID, Device: r.Device, Topic: cut(text(r.Topic), maxTopicText), Class: className(r.Class), Values: values(r.Post.Values)}
+}
+
+func className(c lane.Class) string {
+	switch c {
+	case lane.Telemetry:
+		return "telemetry"
+	case lane.State:
+		return "state"
+	case lane.Event:
+		return "event"
+	case lane.Alarm:
+		return "alarm"
+	default:
+		return ""
+	}
+}
+
+// values keeps what fits, in the order of the names, so that the same record makes the same content.
+func values(in map[string]string) map[string]string {
+	names := make([]string, 0, len(in))
+	for name := range in {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	out := map[string]string{}
+	size := 0
+	for _, name := range names {
+		n, v := cut(text(name), maxName), cut(text(in[name]), maxValue)
+		if size += len(n) + len(v); size > maxValues {
+			break
+		}
+		out[n] = v
+	}
+	return out
+}
+
+// contentOf is the event that r becomes: its type and its content. mxc is where the media of a Media post was put.
+func contentOf(r lane.Record, mxc string) (typ string, content []byte, err error) {
+	p := r.Post
+	c := eventContent{Gatepost: markOf(r)}
+	if p.Kind == lane.Reaction {
+		c.RelatesTo = &relation{Type: "m.annotation", Event: p.RelatesTo, Key: cut(text(p.Text), maxKey)}
+		content, err = encode(c)
+		return "m.reaction", content, err
+	}
+
+	body := text(p.Text)
+	c.Body = &body
+	if p.HTML != "" {
+		c.Format, c.HTML = "org.matrix.custom.html", text(p.HTML)
+	}
+	if p.RelatesTo != "" {
+		c.RelatesTo = &relation{ReplyTo: &replyTo{p.RelatesTo}}
+	}
+	c.Mentions.Users = p.Mentions[:min(len(p.Mentions), maxMentions)]
+	switch p.Kind {
+	case lane.Text:
+		c.MsgType = "m.text"
+	case lane.Notice:
+		c.MsgType = "m.notice"
+	case lane.Media:
+		kind := mediaType(p.MIME)
+		c.MsgType, c.URL, c.FileName = messageType(kind), mxc, fileName(p.Name, kind)
+		c.Info = &mediaInfo{MIME: kind, Size: len(p.Data), Width: max(p.Width, 0), Height: max(p.Height, 0)}
+		if body == "" {
+			body = c.FileName
+		}
+	default:
+		return "", nil, fmt.Errorf("no event for a post of kind %q", p.Kind)
+	}
+	content, err = fit(c)
+	return "m.room.message", content, err
+}
+
+// fit encodes c, and cuts its body with a note where it is too large: first goes the HTML, which says the same.
+func fit(c eventContent) ([]byte, error) {
+	raw, err := encode(c)
+	if err != nil || len(raw) <= maxEventContent {
+		return raw, err
+	}
+	c.Format, c.HTML = "", ""
+	if raw, err = encode(c); err != nil || len(raw) <= maxEventContent {
+		return raw, err
+	}
+	if c.Gatepost.Values != nil && len(raw)-len(*c.Body) > maxEventContent/2 { // control characters take six bytes each
+		c.Gatepost.Values = nil
+		return fit(c)
+	}
+	// A byte of text is at least a byte of JSON, so that what is cut here is cut there.
+	keep := len(*c.Body) - (len(raw) - maxEventContent) - len(cutNote)
+	if keep < 0 {
+		return nil, fmt.Errorf("%d bytes besides the body: too large for an event", len(raw)-len(*c.Body))
+	}
+	body := cut(*c.Body, keep) + cutNote
+	c.Body = &body
+	return encode(c)
+}
+
+// text makes s fit for an event: valid UTF-8 without NUL.
+func text(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "�"), "\x00", "�")
+}
+
+// mediaType is a media type in its plain form, or the one that says nothing.
+func mediaType(s string) string {
+	t, _, err := mime.ParseMediaType(s)
+	if err != nil || !strings.Contains(t, "/") || len(t) > 100 {
+		return "application/octet-stream"
+	}
+	return t
+}
+
+// messageType is the msgtype by which clients show a media type. Images are those that every client decodes and none runs.
+func messageType(mediaType string) string {
+	switch mediaType {
+	case "image/jpeg", "image/png", "image/webp", "image/gif":
+		return "m.image"
+	}
+	switch family, _, _ := strings.Cut(mediaType, "/"); family {
+	case "audio":
+		return "m.audio"
+	case "video":
+		return "m.video"
+	default:
+		return "m.file"
+	}
+}
+
+// fileName is a name without folders and controls.
+func fileName(name, mediaType string) string {
+	name = strings.TrimSpace(clean(name, maxName))
+	if i := strings.LastIndexAny(name, `/\`); i >= 0 {
+		name = name[i+1:]
+	}
+	if name != "" && name != "." && name != ".." {
+		return name
+	}
+	switch mediaType {
+	case "image/jpeg":
+		return "image.jpg"
+	case "image/png":
+		return "image.png"
+	case "image/webp":
+		return "image.webp"
+	case "image/gif":
+		return "image.gif"
+	default:
+		return "file"
+	}
+}
+
+// contentID is "dev.gatepost".id of an event's content.
+func contentID(content json.RawMessage) string {
+	var o object
+	if json.Unmarshal(content, &o) != nil {
+		return ""
+	}
+	return o.object("dev.gatepost").text("id")
+}

@@ -1,0 +1,15 @@
+package matrix
+
+import "errors"
+
+var (
+	// ErrRefused is returned by Probe when the homeserver does not accept our token, or does not let it speak as the bot.
+	// Nothing can be sent until a person acts; Run keeps asking.
+	ErrRefused = errors.New("matrix: refused by the homeserver")
+	// ErrServerName is returned by Probe when the homeserver is not the one that the configuration names.
+	ErrServerName = errors.New("matrix: another server name")
+	// ErrNotAsked is what Ready says until the first Probe ended.
+	ErrNotAsked = errors.New("matrix: the homeserver has not been asked yet")
+	// ErrUnreachable is part of what Ready says when the homeserver answers us but cannot deliver transactions to us.
+	ErrUnreachable = errors.New("matrix: the homeserver cannot reach our listener")
+)

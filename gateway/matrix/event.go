@@ -1,0 +1,110 @@
+package matrix
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/gatepost/gatepost/gateway/room"
+	"github.com/gatepost/gatepost/internal/ids"
+)
+
+// kinds are the event types that matter to the gateway; all others are dropped before they are stored.
+var kinds = [...]string{
+	"m.room.message", "m.reaction", "m.room.redaction",
+	"m.room.member", "m.room.power_levels", "m.room.join_rules", "m.room.encryption", "m.room.tombstone", "m.room.create",
+}
+
+func wanted(kind string) bool {
+	for _, k := range kinds {
+		if k == kind {
+			return true
+		}
+	}
+	return false
+}
+
+const (
+	maxContent = 65536 // bytes of a whole event by the specification
+	maxDepth   = 64    // nesting of a content; the specification has no limit, clients stay below 20
+)
+
+// parsed says what became of a raw event.
+type parsed int
+
+const (
+	parsedOK        parsed = iota
+	parsedUnwanted         // valid as far as was looked, of a kind that does not matter
+	parsedMalformed        // not what a homeserver may give
+)
+
+// parseEvent reads one event in the client format. in is the room for events that do not name theirs (/sync); "" when they
+// do. The content keeps every digit of its numbers.
+func (c *Client) parseEvent(raw json.RawMessage, in ids.RoomID) (room.Event, parsed) {
+	var o object
+	if json.Unmarshal(raw, &o) != nil || o == nil {
+		return room.Event{}, parsedMalformed
+	}
+	kind := o.text("type")
+	if !wanted(kind) {
+		if kind == "" {
+			return room.Event{}, parsedMalformed
+		}
+		return room.Event{}, parsedUnwanted
+	}
+	if in == "" {
+		in = ids.RoomID(o.text("room_id"))
+	}
+	e := room.Event{
+		ID:       ids.EventID(o.text("event_id")),
+		Room:     in,
+		Type:     kind,
+		Sender:   ids.UserID(o.text("sender")),
+		Received: c.cfg.Now(),
+		Content:  o["content"],
+	}
+	content := o.object("content")
+	if !validEventID(string(e.ID)) || !validRoomID(string(e.Room)) || !validUserID(string(e.Sender)) ||
+		content == nil || len(e.Content) > maxContent || depth(e.Content) > maxDepth {
+		return room.Event{}, parsedMalformed
+	}
+	if raw, ok := o["state_key"]; ok {
+		var key string
+		if json.Unmarshal(raw, &key) != nil || len(key) > maxUserID {
+			return room.Event{}, parsedMalformed
+		}
+		e.StateKey = &key
+	}
+	if ms, ok := o.integer("origin_server_ts"); ok && ms > 0 && ms < 1<<53 {
+		e.Sent = time.UnixMilli(ms).UTC()
+	}
+	if kind == "m.room.redaction" {
+		target := o.text("redacts")
+		if target == "" { // room version 11 and later
+			target = content.text("redacts")
+		}
+		if !validEventID(target) {
+			return room.Event{}, parsedMalformed
+		}
+		e.Redacts = ids.EventID(target)
+	}
+	e.Content = append(json.RawMessage(nil), e.Content...) // the transaction it came in is let go
+	if c.own(e.Sender) {
+		e.ContentID = content.object("dev.gatepost").text("id")
+	}
+	return e, parsedOK
+}
+
+// parseAll keeps the events that matter, in order.
+func (c *Client) parseAll(raws []json.RawMessage, in ids.RoomID) []room.Event {
+	var events []room.Event
+	for _, raw := range raws {
+		switch e, what := c.parseEvent(raw, in); what {
+		case parsedOK:
+			events = append(events, e)
+		case parsedMalformed:
+			c.metrics.ignored.Inc()
+		case parsedUnwanted:
+		}
+	}
+	return events
+}
