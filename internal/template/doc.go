@@ -1,0 +1,17 @@
+// Package template renders the Jinja of the configuration and of what devices announce about themselves. It is an
+// evaluator of our own for the part of Jinja that such templates use, because they may come from a stranger: see
+// docs/adr/0002-templates.md.
+//
+// What there is: {{ expressions }} with filters, tests, inline if, comparison chains, slices, lists and dictionaries; the
+// blocks if, for and set; comments; white space control. There is nothing that reaches outside: no include, import,
+// extends, macro, no files, no clock, no network, no Go method.
+//
+// Whatever the template and the variables are, a render ends soon and stays small: see limits.go. There is no time limit
+// because none is needed.
+//
+// Where it differs from Jinja (testdata/golden.json holds what Jinja itself says):
+//   - round without a precision gives an integer: {{ 21.4 | round }} is 21, as in Home Assistant;
+//   - a key of an object wins over a method of the same name unless it is called;
+//   - whole numbers beyond 64 bits, and text or lists beyond the limits, are errors;
+//   - a number that came as text (see Vars) prints as it was written and calculates as a number.
+package template
