@@ -1,0 +1,452 @@
+package broker
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/gatepost/gatepost/internal/logkey"
+)
+
+// Broker is an MQTT broker. All methods but Listen and Run are safe for concurrent use.
+type Broker struct {
+	cfg    Config
+	urls   []listenURL
+	log    *slog.Logger
+	m      brokerMetrics
+	server *mqtt.Server
+	self   *mqtt.Client // our own publishes and wills come from it
+
+	accounts   atomic.Pointer[accounts]
+	accountsMu sync.Mutex // for SetAccounts
+
+	gate   gate
+	order  atomic.Int64 // of messages, as the library's resending sorts them; see hook.OnPublish
+	logins logins
+	places places
+	news   news
+
+	listeners []net.Listener
+	cert      *certificate
+
+	running    atomic.Bool
+	stopping   chan struct{}   // closed when Run was asked to stop
+	delivering context.Context //nolint:containedctx // of Run; hooks of the library get none
+
+	mu    sync.Mutex
+	conns map[*conn]struct{}
+	wg    sync.WaitGroup // of what Run started
+}
+
+// New checks cfg and starts nothing. The error names all that is wrong with it.
+func New(cfg Config) (*Broker, error) {
+	urls, err := cfg.check()
+	all, aerr := newAccounts(cfg.Accounts, nil)
+	if err := errors.Join(err, aerr); err != nil {
+		return nil, err
+	}
+	cfg.Accounts = nil // with the passwords
+	b := &Broker{
+		cfg:      cfg,
+		urls:     urls,
+		log:      cfg.Log,
+		logins:   logins{limit: cfg.Limits.LoginFailures},
+		places:   places{all: cfg.Limits.Connections, perAddress: cfg.Limits.PerAddress},
+		stopping: make(chan struct{}),
+		conns:    map[*conn]struct{}{},
+	}
+	if err := b.checkOpen(all); err != nil {
+		return nil, err
+	}
+	b.accounts.Store(&all)
+	b.order.Store(firstOrder)
+	b.server = mqtt.New(&mqtt.Options{
+		Capabilities:             capabilities(cfg),
+		ClientNetWriteBufferSize: 1, // conn has a buffer; the library's own may keep a message back
+		SysTopicResendInterval:   3600,
+		Logger:                   slog.New(slog.DiscardHandler), // it logs whole packets
+	})
+	if err := b.server.AddHook(&hook{b: b}, nil); err != nil {
+		return nil, fmt.Errorf("add the hook: %w", err)
+	}
+	b.self = b.server.NewClient(nil, "", "gatepost", true)
+	b.self.Properties.ProtocolVersion = 5 // so that a will's expiry counts
+	b.m = newMetrics(cfg.Metrics,
+		func() float64 { return float64(len(b.Clients())) },
+		func() float64 { return float64(b.server.Clients.Len()) })
+	return b, nil
+}
+
+func (b *Broker) checkOpen(all accounts) error {
+	if len(all) > 0 || b.cfg.Anonymous {
+		return nil
+	}
+	for _, u := range b.urls {
+		if !u.loopback() {
+			return fmt.Errorf("%s: %w", u.address(), ErrOpen)
+		}
+	}
+	return nil
+}
+
+// capabilities are the settings of the library.
+func capabilities(cfg Config) *mqtt.Capabilities {
+	c := mqtt.NewDefaultServerCapabilities()
+	c.MaximumSessionExpiryInterval = uint32(sessionExpiry / time.Second)
+	c.MaximumMessageExpiryInterval = 0  // what has no expiry stays
+	c.MaximumClientWritesPending = 4096 // messages; each client has room for as many pointers
+	c.MaximumInflight = uint16(cfg.Limits.Queue)
+	c.MaximumPacketSize = uint32(cfg.MaxPayload + packetOverhead)
+	c.ReceiveMaximum = 1024
+	c.TopicAliasMaximum = 0 // permissions are checked before aliases are looked up
+	return c
+}
+
+// Listen takes every port, or none. Clients may connect from then on; they are served when Run is called.
+func (b *Broker) Listen() error {
+	var errs []error
+	for _, u := range b.urls {
+		l, err := u.listen()
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		b.listeners = append(b.listeners, l)
+	}
+	if slices.ContainsFunc(b.urls, listenURL.tls) {
+		cert, err := newCertificate(b.cfg.CertFile, b.cfg.KeyFile, b.log)
+		b.cert = cert
+		errs = append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		for _, l := range b.listeners {
+			_ = l.Close() // it was never used
+		}
+		b.listeners = nil
+		return err
+	}
+	return nil
+}
+
+// Addrs are the addresses that Listen took, in the order of Config.Listeners.
+func (b *Broker) Addrs() []net.Addr {
+	var all []net.Addr
+	for _, l := range b.listeners {
+		all = append(all, l.Addr())
+	}
+	return all
+}
+
+// Run serves until ctx is done and returns after its last goroutine, within 3 s if Deliver keeps to its ctx. Nil means it
+// was asked to stop. It is called once, after Listen.
+func (b *Broker) Run(ctx context.Context) error {
+	delivering, abandon := context.WithCancel(context.WithoutCancel(ctx))
+	defer abandon()
+	b.delivering = delivering
+	if err := b.server.Serve(); err != nil { // starts the library's housekeeping; listeners are ours
+		return fmt.Errorf("start the broker: %w", err)
+	}
+	b.running.Store(true)
+
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var stops []func()
+	for i, u := range b.urls {
+		stop := b.serve(u, b.listeners[i], cancel)
+		stops = append(stops, stop)
+	}
+	<-ctx.Done()
+
+	b.running.Store(false)
+	b.mu.Lock()
+	close(b.stopping) // from here on add refuses
+	b.mu.Unlock()
+	for _, stop := range stops {
+		stop()
+	}
+	b.disconnectAll()
+	kill := time.AfterFunc(stopTime, func() { abandon(); b.killAll() })
+	b.wg.Wait()
+	kill.Stop()
+	if err := b.server.Close(); err != nil { // nobody is connected any more; this ends the housekeeping
+		return fmt.Errorf("stop the broker: %w", err)
+	}
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return nil
+}
+
+// serve accepts the connections of one listener until stop is called. A listener that fails ends everything.
+func (b *Broker) serve(u listenURL, l net.Listener, fail context.CancelCauseFunc) (stop func()) {
+	l = &guarded{Listener: l, places: &b.places, refuse: b.refuseConn}
+	if u.tls() && u.websocket() {
+		l = tls.NewListener(l, b.cert.config("http/1.1"))
+	} else if u.tls() {
+		l = tls.NewListener(l, b.cert.config("mqtt"))
+	}
+	accept := func() error { return b.acceptLoop(l) }
+	stop = func() { _ = l.Close() } // it is of no use any more
+	if u.websocket() {
+		open := func() bool { return len(*b.accounts.Load()) == 0 }
+		srv := wsServer(u, b.cfg.Limits.ConnectTime, open, b.serveConn)
+		accept = func() error { return srv.Serve(l) }
+		stop = func() { _ = srv.Close() } // the same
+	}
+	b.wg.Go(func() {
+		err := accept()
+		if !b.isStopping() {
+			fail(fmt.Errorf("accept on %s: %w", l.Addr(), err))
+		}
+	})
+	return stop
+}
+
+// acceptLoop returns when l is closed. Other errors pass, such as too many open files.
+func (b *Broker) acceptLoop(l net.Listener) error {
+	const least, most = 5 * time.Millisecond, time.Second
+	pause := least
+	for {
+		c, err := l.Accept()
+		if err == nil {
+			pause = least
+			b.wg.Go(func() { b.serveConn(c, c) })
+			continue
+		}
+		if errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		if b.news.due("accept") {
+			b.log.Warn("connection could not be accepted", logkey.Error, err)
+		}
+		select {
+		case <-b.stopping:
+			return err
+		case <-time.After(pause):
+			pause = min(2*pause, most)
+		}
+	}
+}
+
+// serveConn runs one connection from its first byte to its will, in the caller's goroutine.
+func (b *Broker) serveConn(nc, tcp net.Conn) {
+	if t, ok := tcp.(*tls.Conn); ok {
+		tcp = t.NetConn()
+	}
+	c := newConn(nc, tcp, b.cfg.Limits, b.dropSlow)
+	if !b.add(c) {
+		c.kill()
+		return
+	}
+	defer b.wg.Done()
+	pumped := make(chan struct{})
+	go func() { defer close(pumped); c.pump() }()
+	err := b.establish(c)
+	b.settle(c)
+	_ = c.Close() // it never fails
+	<-pumped
+	b.remove(c)
+	if c.client != nil {
+		b.log.Debug("client disconnected", logkey.Client, c.clientID, logkey.Error, err)
+	}
+	b.sendWill(c)
+}
+
+// establish lets the library work on c until it ends. What a client sends can make its decoder panic; then this
+// connection ends, and nothing else.
+func (b *Broker) establish(c *conn) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			b.m.panics.Inc()
+			err = fmt.Errorf("panic: %v", p)
+			if b.news.due("panic") {
+				b.log.Error("connection ended by a panic", logkey.Address, c.RemoteAddr().String(), logkey.Error, err, logkey.Reason, string(debug.Stack()))
+			}
+		}
+	}()
+	return b.server.EstablishConnection("", c)
+}
+
+// settle leaves the session as it should be after the connection. The library does so itself unless it was interrupted,
+// between CONNECT and CONNACK or by a panic.
+func (b *Broker) settle(c *conn) {
+	defer b.gate.leave(c)
+	cl := c.client
+	if cl == nil || c.ended {
+		return
+	}
+	b.gate.leave(c)
+	b.gate.shut(c)
+	c.ids.after(cl)
+	if now, ok := b.server.Clients.Get(cl.ID); ok && now == cl && ephemeral(cl) {
+		cl.ClearInflights()
+		b.server.UnsubscribeClient(cl)
+		b.server.Clients.Delete(cl.ID)
+	}
+}
+
+func (b *Broker) isStopping() bool {
+	select {
+	case <-b.stopping:
+		return true
+	default:
+		return false
+	}
+}
+
+// add is false when Run is about to end. Otherwise Run waits for one b.wg.Done.
+func (b *Broker) add(c *conn) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.isStopping() {
+		return false
+	}
+	b.wg.Add(1)
+	b.conns[c] = struct{}{}
+	return true
+}
+
+func (b *Broker) remove(c *conn) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.conns, c)
+}
+
+func (b *Broker) allConns() []*conn {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	all := make([]*conn, 0, len(b.conns))
+	for c := range b.conns {
+		all = append(all, c)
+	}
+	return all
+}
+
+// disconnectAll tells clients that we stop, and closes their connections.
+func (b *Broker) disconnectAll() {
+	for _, c := range b.allConns() {
+		b.disconnect(c, packets.ErrServerShuttingDown)
+	}
+}
+
+func (b *Broker) killAll() {
+	for _, c := range b.allConns() {
+		c.kill()
+	}
+}
+
+// disconnect ends a connection; a client of MQTT 5 is told why. Any goroutine.
+func (b *Broker) disconnect(c *conn, why packets.Code) {
+	if c.established.Load() { // c.client may be read
+		_ = b.server.DisconnectClient(c.client, why) // the connection may be gone already
+	}
+	_ = c.Close() // the same
+}
+
+// dropSlow is told of a connection that ends because its client does not read.
+func (b *Broker) dropSlow(c *conn) {
+	b.m.slow.Inc()
+	if b.news.due("slow") {
+		b.log.Warn("client dropped: it does not read", logkey.Address, c.RemoteAddr().String())
+	}
+}
+
+// refuseConn closes a connection before anything was read.
+func (b *Broker) refuseConn(c net.Conn, reason string) {
+	_ = c.Close() // it is of no use any more
+	b.refused(reason, c.RemoteAddr().String(), "")
+}
+
+// refused counts and, now and then, logs.
+func (b *Broker) refused(reason, address, user string) {
+	b.m.refused.Inc(reason)
+	if b.news.due(reason) {
+		b.log.Warn("connection refused", logkey.Reason, reason, logkey.Address, address, logkey.User, user)
+	}
+}
+
+// news keeps what strangers can cause from filling the log: each kind of line at most once in ten seconds.
+type news struct {
+	mu   sync.Mutex
+	last map[string]time.Time
+}
+
+// due tells whether a line of that kind may be written now. Kinds are constants.
+func (n *news) due(kind string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	now := time.Now()
+	if last, ok := n.last[kind]; ok && now.Sub(last) < 10*time.Second {
+		return false
+	}
+	if n.last == nil {
+		n.last = map[string]time.Time{}
+	}
+	n.last[kind] = now
+	return true
+}
+
+// SetAccounts puts list in place of the accounts. Connected clients stay, except those whose account is gone or has
+// another password or other rights now. On an error nothing has changed.
+func (b *Broker) SetAccounts(list []Account) error {
+	b.accountsMu.Lock()
+	defer b.accountsMu.Unlock()
+	next, err := newAccounts(list, *b.accounts.Load())
+	if err != nil {
+		return err
+	}
+	if err := b.checkOpen(next); err != nil {
+		return err
+	}
+	b.accounts.Store(&next)
+	for _, c := range b.allConns() {
+		if c.established.Load() && !b.current(c) {
+			b.disconnect(c, packets.ErrNotAuthorized)
+		}
+	}
+	return nil
+}
+
+// current tells whether c has the rights that it logged in with.
+func (b *Broker) current(c *conn) bool {
+	all := *b.accounts.Load()
+	if c.account == nil {
+		return len(all) == 0
+	}
+	return all[c.account.user] == c.account
+}
+
+// Client is a connected client.
+type Client struct {
+	ID      string // as it calls itself; unique within its account
+	Account string // "" where there are no accounts
+	Address string // host:port
+	Since   time.Time
+}
+
+// Clients lists the connected clients by account and id.
+func (b *Broker) Clients() []Client {
+	var all []Client
+	for _, c := range b.allConns() {
+		if !c.established.Load() {
+			continue
+		}
+		all = append(all, Client{c.clientID, c.account.name(), c.RemoteAddr().String(), c.since})
+	}
+	slices.SortFunc(all, func(a, b Client) int {
+		return cmp.Or(cmp.Compare(a.Account, b.Account), cmp.Compare(a.ID, b.ID), a.Since.Compare(b.Since))
+	})
+	return all
+}

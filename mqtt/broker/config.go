@@ -1,0 +1,144 @@
+package broker
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/gatepost/gatepost/internal/metrics"
+	"github.com/gatepost/gatepost/mqtt/topic"
+)
+
+// Config says how a Broker runs. Listeners and Deliver are required.
+type Config struct {
+	// Listeners are URLs: mqtt, mqtts, ws or wss, then host and port. The port defaults to 1883, 8883, 80 and 443; 0 picks
+	// a free one. No host means all addresses. A path (ws and wss) is then the only one that is served.
+	Listeners []string
+	// CertFile and KeyFile are PEM files, for mqtts and wss. They are read again when they change; while the new ones are
+	// not usable the old ones stay.
+	CertFile, KeyFile string
+
+	// Accounts may log in. Without any, everybody who can connect may do everything, and listening beyond loopback needs
+	// Anonymous. With accounts Anonymous has no effect.
+	Accounts  []Account
+	Anonymous bool
+
+	// Deliver takes a message that a client has published, and returns nil when it is safe: only then the client gets its
+	// acknowledgement. It is called from many goroutines, and may block: the client waits meanwhile. ctx ends 2 s after
+	// Run was asked to stop; Deliver must return then. The payload is read-only and may be kept.
+	Deliver func(ctx context.Context, m topic.Message) error
+	// Wants tells which topics are to be delivered; the rest goes to MQTT clients only. Nil means all. It is called for
+	// every message from many goroutines, and must not block.
+	Wants func(topic string) bool
+
+	MaxPayload int    // bytes of one message, both ways; 0 means 4 MiB
+	Limits     Limits // the zero value is usable
+
+	Log     *slog.Logger      // nil: silent
+	Metrics *metrics.Registry // nil: none
+}
+
+// Account is one user. Publish holds for wills too.
+type Account struct {
+	User, Password     string
+	Publish, Subscribe []topic.Filter // nil permits nothing
+}
+
+// Limits bound what clients can take. Each zero value means the default.
+type Limits struct {
+	Connections   int           // at the same time; 10 000
+	PerAddress    int           // at the same time from one address (IPv6: from one /64); 2 000
+	Sessions      int           // connected or not; 20 000
+	ConnectTime   time.Duration // from the connection to the end of CONNECT; 10 s
+	LoginFailures int           // a minute, of one user from one address; ten times that of all users from it; 10
+	WriteBuffer   int           // bytes that wait for one client; 1 MiB
+	SlowTime      time.Duration // how long a client may read nothing while something waits for it; 30 s
+	Queue         int           // unacknowledged QoS 1 and 2 messages of one session, at most 65535; 10 000
+}
+
+const (
+	defaultMaxPayload = 4 << 20
+	largestPayload    = 256<<20 - 1 - packetOverhead // MQTT 3.1.1 section 2.2.3
+
+	packetOverhead = 128 << 10 // what a PUBLISH may need beside its payload: topic, properties
+	stopTime       = 2 * time.Second
+	sessionExpiry  = 30 * 24 * time.Hour // of clients that asked for a session and did not come back
+)
+
+// check fills in the defaults and gives the parsed listeners.
+func (cfg *Config) check() ([]listenURL, error) {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if cfg.Deliver == nil {
+		bad("deliver: it is needed")
+	}
+	if cfg.Wants == nil {
+		cfg.Wants = func(string) bool { return true }
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.MaxPayload == 0 {
+		cfg.MaxPayload = defaultMaxPayload
+	}
+	if cfg.MaxPayload < 0 || cfg.MaxPayload > largestPayload {
+		bad("max payload: %d bytes are not between 1 and %d", cfg.MaxPayload, largestPayload)
+	}
+	if len(cfg.Listeners) == 0 {
+		bad("listeners: at least one is needed")
+	}
+	var urls []listenURL
+	secure := false
+	for _, s := range cfg.Listeners {
+		u, err := parseListenURL(s)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		urls = append(urls, u)
+		secure = secure || u.tls()
+	}
+	if secure && (cfg.CertFile == "" || cfg.KeyFile == "") {
+		bad("mqtts and wss need a certificate and its key: set cert_file and key_file")
+	} else if secure {
+		if _, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile); err != nil {
+			bad("certificate %s, key %s: %w", cfg.CertFile, cfg.KeyFile, err)
+		}
+	}
+	return urls, errors.Join(append(errs, cfg.Limits.check())...)
+}
+
+// check fills in the defaults.
+func (l *Limits) check() error {
+	var errs []error
+	def := func(name string, v *int, d, most int) {
+		if *v == 0 {
+			*v = d
+		}
+		if *v < 0 || *v > most {
+			errs = append(errs, fmt.Errorf("limits: %s: %d is not between 1 and %d", name, *v, most))
+		}
+	}
+	def("connections", &l.Connections, 10_000, 1<<24)
+	def("connections per address", &l.PerAddress, 2_000, 1<<24)
+	def("sessions", &l.Sessions, 20_000, 1<<24)
+	def("login failures", &l.LoginFailures, 10, 1<<16)
+	def("write buffer", &l.WriteBuffer, 1<<20, 1<<30)
+	def("queue", &l.Queue, 10_000, 65535)
+	for _, t := range []struct {
+		name string
+		v    *time.Duration
+		d    time.Duration
+	}{{"connect time", &l.ConnectTime, 10 * time.Second}, {"slow time", &l.SlowTime, 30 * time.Second}} {
+		if *t.v == 0 {
+			*t.v = t.d
+		}
+		if *t.v < 0 {
+			errs = append(errs, fmt.Errorf("limits: %s: %v is negative", t.name, *t.v))
+		}
+	}
+	return errors.Join(errs...)
+}
