@@ -37,11 +37,4 @@ func BenchmarkRender(b *testing.B) {
 			}
 		}
 	})
-	b.Run("vars", func(b *testing.B) {
-		b.ReportAllocs()
-		extra := map[string]string{"site": "garden", "device": "pump", "topic": "a/b"}
-		for b.Loop() {
-			_ = Vars(payload, extra)
-		}
-	})
 }

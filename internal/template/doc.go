@@ -13,5 +13,5 @@
 //   - round without a precision gives an integer: {{ 21.4 | round }} is 21, as in Home Assistant;
 //   - a key of an object wins over a method of the same name unless it is called;
 //   - whole numbers beyond 64 bits, and text or lists beyond the limits, are errors;
-//   - a number that came as text (see Vars) prints as it was written and calculates as a number.
+//   - a number that came as text (see LazyText) prints as it was written and calculates as a number.
 package template

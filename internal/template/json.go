@@ -8,50 +8,32 @@ import (
 	"unicode/utf8"
 )
 
-// Vars makes the variables of one message from its payload and the named texts in extra (captures and the like), which
-// win over value and value_json:
-//
-//	value       the payload as text; if it is a number it also calculates and compares as one, and prints as it came
-//	value_json  the payload as JSON; undefined if it is none
-//
-// Each is decoded when a template first asks for it, and once. The payload must not change while the map is in use. The
-// map belongs to the caller; its values may be used by several renders at a time.
-func Vars(payload []byte, extra map[string]string) map[string]any {
-	m := make(map[string]any, len(extra)+6)
-	p := &payloadVars{payload: payload}
-	m["value"] = lazyText{p}
-	m["value_json"] = lazyJSON{p}
-	for k, v := range extra {
-		m[k] = v
+// LazyText is a variable that holds the payload of a message as text, white space around it removed; if it is a number it
+// also calculates and compares as one, and prints as it came. It is made when a template first asks for it, and once. The
+// payload must not change while the variable is in use. Safe for concurrent use.
+func LazyText(payload []byte) any { return &lazy{payload: payload, decode: textOf} }
+
+// LazyJSON is like LazyText for the payload as JSON; undefined, with the reason, if it is none.
+func LazyJSON(payload []byte) any { return &lazy{payload: payload, decode: jsonOf} }
+
+type lazy struct {
+	payload []byte
+	decode  func([]byte) any
+	once    sync.Once
+	value   any
+}
+
+func (l *lazy) get() any {
+	l.once.Do(func() { l.value = l.decode(l.payload) })
+	return l.value
+}
+
+func jsonOf(payload []byte) any {
+	v, err := JSON(payload)
+	if err != nil {
+		return undefined{"value_json (the payload is not JSON: " + err.Error() + ")"}
 	}
-	return m
-}
-
-type payloadVars struct {
-	payload          []byte
-	textOnce, jsOnce sync.Once
-	text, js         any
-}
-
-type (
-	lazyText struct{ *payloadVars }
-	lazyJSON struct{ *payloadVars }
-)
-
-func (l lazyText) get() any {
-	l.textOnce.Do(func() { l.text = textOf(l.payload) })
-	return l.text
-}
-
-func (l lazyJSON) get() any {
-	l.jsOnce.Do(func() {
-		v, err := JSON(l.payload)
-		if err != nil {
-			v = undefined{"value_json (the payload is not JSON: " + err.Error() + ")"}
-		}
-		l.js = v
-	})
-	return l.js
+	return v
 }
 
 // textOf is the payload as text: valid UTF-8, and a json.Number if it is nothing but a number.
@@ -59,11 +41,11 @@ func textOf(payload []byte) any {
 	if len(payload) > maxResult {
 		return undefined{"value (the payload is longer than " + strconv.Itoa(maxResult) + " bytes)"}
 	}
-	s := strings.ToValidUTF8(string(payload), "\uFFFD")
-	if t := strings.TrimSpace(s); t != "" && (t[0] == '-' || digit(t[0])) {
-		d := jsonReader{s: t}
-		if v, err := d.number(); err == nil && d.i == len(t) && v != nil {
-			return json.Number(t)
+	s := strings.TrimSpace(strings.ToValidUTF8(string(payload), "\uFFFD"))
+	if s != "" && (s[0] == '-' || digit(s[0])) {
+		d := jsonReader{s: s}
+		if _, err := d.number(); err == nil && d.i == len(s) {
+			return json.Number(s)
 		}
 	}
 	return s

@@ -40,7 +40,7 @@ func Compile(src string) (*Template, error) {
 func (t *Template) String() string { return t.src }
 
 // Render evaluates the template with vars, which it does not change or keep. A value may be nil, a bool, any integer or
-// float, a string, a json.Number, a []string, a []any or a map of strings to these, what JSON returns, or one of Vars. A
+// float, a string, a json.Number, a []string, a []any or a map of strings to these, what JSON, LazyText and LazyJSON return. A
 // variable that is not there is empty; something inside a variable that is not there is an error. The text is not escaped.
 // Every error is an *Error; errors.Is tells ErrValue from ErrLimit.
 func (t *Template) Render(vars map[string]any) (string, error) {

@@ -117,9 +117,7 @@ func (r *run) adopt(v any, depth int) (any, error) {
 	switch v := v.(type) {
 	case nil, bool, int, float64, string, json.Number, list, *Map, undefined, loop:
 		return v, nil
-	case lazyText:
-		return v.get(), nil
-	case lazyJSON:
+	case *lazy:
 		return v.get(), nil
 	case int8:
 		return int(v), nil
