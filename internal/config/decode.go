@@ -19,15 +19,14 @@ const (
 // yaml package's own decoding stops being strict below the first custom type and knows no columns.)
 type decoder struct {
 	report
-	dir  string // relative file names in the file belong here
-	env  map[string]string
-	read readFile
-	lax  bool // unknown keys are fine
-
-	literal bool // ${NAME} stays as it is
-	left    int  // values that may still be read
-
-	inline []string // paths of secrets that stand in the file itself
+	dir     string // relative file names in the file belong here
+	env     map[string]string
+	read    readFile
+	lax     bool     // unknown keys are fine
+	literal bool     // ${NAME} stays as it is
+	left    int      // keys and values that may still be read
+	flood   Errors   // what is reported when there were more
+	inline  []string // paths of secrets that stand in the file itself
 }
 
 // report collects what is wrong with a file.
@@ -89,10 +88,7 @@ func fields(t reflect.Type) []field {
 
 // value reads n into v. What cannot be read leaves v as it was.
 func (d *decoder) value(path string, n *yaml.Node, v reflect.Value, f field, depth int) {
-	if d.left--; d.left < 0 {
-		if d.left == -1 {
-			d.fail(path, "the file has more than %d values", maxValues)
-		}
+	if !d.spend(path) {
 		return
 	}
 	if depth > maxDepth {
@@ -125,6 +121,17 @@ func (d *decoder) value(path string, n *yaml.Node, v reflect.Value, f field, dep
 	default:
 		panic("config: no rule for " + v.Type().String()) // a mistake in types.go, seen by every test
 	}
+}
+
+// spend counts one more key or value and says whether it may be read. The first one too many is the only mistake that is
+// reported then.
+func (d *decoder) spend(path string) bool {
+	if d.left--; d.left == -1 {
+		d.errs = nil
+		d.fail(path, "the file has more than %d keys and values, aliases counted each time", maxValues)
+		d.flood = d.errs
+	}
+	return d.left >= 0
 }
 
 // section reads a mapping into a struct; false when n is something else.
@@ -198,6 +205,9 @@ func (d *decoder) pairs(path string, n *yaml.Node, f func(name, at string, key, 
 			d.failAt(key.Line, key.Column, path, "a key must be a word; put quotes around a value that begins with { or [")
 			continue
 		}
+		if !d.spend(path) {
+			return
+		}
 		at := join(path, key.Value)
 		if line, twice := seen[key.Value]; twice {
 			d.failAt(key.Line, key.Column, at, fmt.Sprintf("is given twice; first on line %d", line))
@@ -210,12 +220,13 @@ func (d *decoder) pairs(path string, n *yaml.Node, f func(name, at string, key, 
 }
 
 func (d *decoder) list(path string, n *yaml.Node, v reflect.Value, f field, depth int) {
-	if !d.kind(path, n, yaml.SequenceNode, f, "a list") {
+	if !d.kind(path, n, yaml.SequenceNode, f, `a list, each item after a "-"`) {
 		return
 	}
 	out := reflect.MakeSlice(v.Type(), 0, min(len(n.Content), d.left+1))
 	for i, value := range n.Content {
-		if d.left < 0 {
+		if d.left <= 0 {
+			d.spend(path)
 			break
 		}
 		at := item(path, i)
@@ -261,7 +272,14 @@ func (d *decoder) text(path string, n *yaml.Node, want string) (text string, bar
 		n = n.Alias
 	}
 	if n.Kind != yaml.ScalarNode || n.Tag == "!!null" {
-		d.fail(path, "%s; expected %s", describe(n), want)
+		hint := ""
+		switch {
+		case n.Kind == yaml.MappingNode:
+			hint = " (a text that begins with { needs quotes)"
+		case n.Tag == "!!null":
+			hint = " (a text that begins with # or ~ needs quotes)"
+		}
+		d.fail(path, "%s; expected %s%s", describe(n), want, hint)
 		return "", false, false
 	}
 	text = n.Value
@@ -283,11 +301,11 @@ func (d *decoder) text(path string, n *yaml.Node, want string) (text string, bar
 func describe(n *yaml.Node) string {
 	switch {
 	case n.Kind == yaml.MappingNode:
-		return "is a section of keys and values (a text that begins with { needs quotes)"
+		return "is a section of keys and values"
 	case n.Kind == yaml.SequenceNode:
 		return "is a list"
 	case n.Tag == "!!null":
-		return "has no value (a text that begins with # or ~ needs quotes)"
+		return "has no value"
 	case n.Style == 0 && (n.Tag == "!!int" || n.Tag == "!!float"):
 		return "is a number"
 	case n.Style == 0 && n.Tag == "!!bool":

@@ -4,7 +4,6 @@ import (
 	"log/slog"
 	"path/filepath"
 	"reflect"
-	"strings"
 	"time"
 )
 
@@ -38,8 +37,6 @@ func (m *Matrix) defaults() {
 func (m *Member) defaults() { m.Power = 25 }
 
 func (m *MQTT) defaults() { m.MaxPayload = 4 << 20 }
-
-func (d *Device) defaults() { d.Class = "event" }
 
 func (c *Command) defaults() {
 	c.Grade = GradeOperate
@@ -85,10 +82,10 @@ func (c *Config) derive(dir string) {
 	}
 	for i := range c.Devices {
 		d := &c.Devices[i]
-		if strings.Contains(d.Topic, "{device}") {
-			or(&d.Device, "{device}")
+		if d.Every > 0 {
+			or(&d.Class, "telemetry")
 		}
-		or(&d.Name, d.Device)
+		or(&d.Class, "event")
 		if d.Class == "telemetry" && d.Every == 0 {
 			d.Every = 10 * time.Minute
 		}

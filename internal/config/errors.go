@@ -28,7 +28,9 @@ func (e *Error) Error() string {
 	if e.Line > 0 {
 		fmt.Fprintf(&b, ":%d:%d", e.Line, e.Col)
 	}
-	b.WriteString(": ")
+	if e.File != "" {
+		b.WriteString(": ")
+	}
 	if e.Key != "" {
 		b.WriteString(e.Key + ": ")
 	}
@@ -59,6 +61,26 @@ func (e Errors) Unwrap() []error {
 		errs[i] = e[i]
 	}
 	return errs
+}
+
+// Join makes one Errors of what At and Load gave, in the order of the file; nil when all are nil. An error of another kind
+// goes first, without a place.
+func Join(errs ...error) error {
+	var all Errors
+	for _, err := range errs {
+		var several Errors
+		var one *Error
+		switch {
+		case err == nil:
+		case errors.As(err, &several):
+			all = append(all, several...)
+		case errors.As(err, &one):
+			all = append(all, one)
+		default:
+			all = append(all, &Error{Reason: err.Error(), Err: err})
+		}
+	}
+	return all.sorted()
 }
 
 // maxErrors is how many mistakes are reported; a file with more is hardly a configuration.

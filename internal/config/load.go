@@ -92,6 +92,10 @@ func (d *decoder) document(data []byte, whenEmpty string, v any) bool {
 		return false
 	}
 	d.value("", root, reflect.ValueOf(v).Elem(), field{}, 0)
+	if d.left < 0 {
+		d.errs = d.flood
+		return false
+	}
 	return true
 }
 
@@ -145,6 +149,7 @@ var hints = []struct{ says, begins, hint string }{
 	{"cannot start any token", "\t", "indent with spaces, not tabs"},
 	{"cannot start any token", "@`%", "a text that begins with @, ` or % needs quotes"},
 	{"mapping values are not allowed", "", "the indentation is off, or a text with \": \" in it needs quotes"},
+	{"did not find expected key", "{", "a text that begins with { needs quotes, or a bracket is missing before"},
 	{"did not find expected key", "", "the indentation is off here, or a quote or bracket is missing before"},
 	{"did not find expected '-' indicator", "", "the indentation is off: the items of a list begin in one column"},
 	{"could not find expected ':'", "", "a key without a colon, or a text that needs quotes"},

@@ -68,7 +68,7 @@ func LoadRegistration(path string) (*Registration, error) {
 
 func (r *report) registration(reg *Registration) {
 	if reg.URL != "" && reg.URL != "null" && !r.failed["url"] {
-		if _, err := parseURL(reg.URL, []string{"http", "https"}); err != nil {
+		if _, err := parseURL(reg.URL, "http", "https"); err != nil {
 			r.fail("url", "%s", err)
 		}
 	}

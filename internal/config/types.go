@@ -93,8 +93,8 @@ type Account struct {
 // Device is one rule: what to do with the topics that match. The first rule that matches wins.
 type Device struct {
 	Topic      string            `key:"topic,required" want:"a topic with {captures}, such as sensors/{device}/{reading}"`
-	Device     string            `key:"device"` // never empty
-	Name       string            `key:"name"`   // never empty
+	Device     string            `key:"device"` // "": {device}, or all captures joined by "-"
+	Name       string            `key:"name"`   // "": as Device
 	Room       string            `key:"room"`   // "": a room of its own
 	Space      string            `key:"space"`  // "": none
 	Class      string            `key:"class" oneof:"alarm event state telemetry"`

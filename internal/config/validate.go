@@ -33,8 +33,8 @@ func validate(c *Config, r *report) {
 		r.fail("card.every", "must be more than 0")
 	}
 	for i, name := range c.Conventions {
-		if !conventionForm.MatchString(name) {
-			r.fail(item("conventions", i), "%s is not the name of a convention such as homeassistant", quote(name))
+		if at := item("conventions", i); !r.failed[at] && !conventionForm.MatchString(name) {
+			r.fail(at, "%s is not the name of a convention such as homeassistant", quote(name))
 		}
 	}
 	r.devices(c)
@@ -57,7 +57,7 @@ var localpartForm = regexp.MustCompile(`^[a-z0-9._=/+-]{1,200}$`)
 
 func (r *report) matrix(m *Matrix) {
 	if r.given("matrix.homeserver", m.Homeserver) {
-		u, err := parseURL(m.Homeserver, []string{"http", "https"})
+		u, err := parseURL(m.Homeserver, "http", "https")
 		switch {
 		case err != nil:
 			r.fail("matrix.homeserver", "%s", err)
@@ -229,7 +229,7 @@ func loopback(host string) bool {
 }
 
 // parseURL checks a URL of one of the schemes, with a host and without a user. Errors do not show a password.
-func parseURL(text string, schemes []string) (*url.URL, error) {
+func parseURL(text string, schemes ...string) (*url.URL, error) {
 	shown := quote(text)
 	if strings.Contains(text, "@") {
 		shown = "the value"
@@ -249,6 +249,20 @@ func parseURL(text string, schemes []string) (*url.URL, error) {
 	case u.Port() != "" && !isPort(u.Port()), strings.HasSuffix(u.Host, ":"):
 		return nil, fmt.Errorf("%s has no proper port", shown)
 	}
+	return u, nil
+}
+
+// listenURL is parseURL for an address to listen on: no host means every address of the machine.
+func listenURL(text string, schemes ...string) (*url.URL, error) {
+	scheme, port, ok := strings.Cut(text, "://:")
+	if !ok || strings.Contains(port, "@") {
+		return parseURL(text, schemes...)
+	}
+	u, err := parseURL(scheme+"://any:"+port, schemes...)
+	if err != nil {
+		return nil, fmt.Errorf("%s is not scheme://host:port with the scheme %s", quote(text), oneOf(strings.Join(schemes, " ")))
+	}
+	u.Host = ":" + u.Port()
 	return u, nil
 }
 

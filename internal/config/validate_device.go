@@ -24,7 +24,10 @@ func (r *report) devices(c *Config) {
 		if !r.given(at+".topic", d.Topic) {
 			continue
 		}
-		same := captureForm.ReplaceAllString(d.Topic, "{}")
+		same := d.Topic
+		if !strings.Contains(same, "{{") { // a literal brace
+			same = captureForm.ReplaceAllString(same, "{}")
+		}
 		if other, twice := first[same]; twice {
 			line := r.places.line(item("devices", other) + ".topic")
 			r.fail(at+".topic", "%s matches the same topics as devices[%d] on line %d, which comes first and wins", quote(d.Topic), other, line)
@@ -38,8 +41,8 @@ func (r *report) devices(c *Config) {
 }
 
 func (r *report) device(at string, d *Device) {
-	if d.Device == "" && !r.failed[at+".device"] && !r.failed[at+".topic"] && !r.failed[at] {
-		r.fail(at+".device", "is required when topic has no {device}; expected a name such as \"{site}-{sensor}\"")
+	if d.Device == "" && !r.failed[at+".device"] && r.given(at+".topic", d.Topic) && !strings.Contains(d.Topic, "{") {
+		r.fail(at+".device", "is required, because the topic has no {captures} to make a name of")
 	}
 	switch {
 	case r.failed[at+".every"]:
@@ -64,7 +67,7 @@ func (r *report) device(at string, d *Device) {
 	}
 	if s := d.Snapshot; s != nil {
 		if r.oneOf(at+".snapshot", "topic", "url") && r.given(at+".snapshot.url", s.URL) {
-			if _, err := parseURL(s.URL, []string{"http", "https"}); err != nil {
+			if _, err := parseURL(s.URL, "http", "https"); err != nil {
 				r.fail(at+".snapshot.url", "%s", err)
 			}
 		}
@@ -76,10 +79,10 @@ func (r *report) device(at string, d *Device) {
 		}
 	}
 	if r.places.has(at + ".max_call") {
-		r.between(at+".max_call", d.MaxCall, 10*time.Second, 24*time.Hour)
 		if d.Call == nil {
 			r.fail(at+".max_call", "needs call too")
 		}
+		r.between(at+".max_call", d.MaxCall, 10*time.Second, 24*time.Hour)
 	}
 }
 
@@ -92,12 +95,9 @@ func (r *report) commands(at string, list []Command) map[string]bool {
 		if r.given(at+".name", c.Name) {
 			names[c.Name] = true
 			folded := strings.ToLower(c.Name)
-			switch other, twice := first[folded]; {
-			case twice:
+			if other, twice := first[folded]; twice {
 				r.fail(at+".name", "%s is the name of two commands; first on line %d", quote(c.Name), r.places.line(item(all, other)+".name"))
-			case strings.ContainsAny(c.Name, " \t\r\n") || strings.HasPrefix(c.Name, "!") || len(c.Name) > 64:
-				r.fail(at+".name", "%s is not one word of at most 64 letters, without the !", quote(c.Name))
-			default:
+			} else {
 				first[folded] = i
 			}
 		}
@@ -106,11 +106,6 @@ func (r *report) commands(at string, list []Command) map[string]bool {
 		}
 		if c.Retain && c.Grade == GradeDangerous {
 			r.fail(at+".retain", "a dangerous command must not stay in the broker, to act when the device comes back")
-		} else if c.Retain {
-			r.warn(at+".retain", "stays in the broker and acts again whenever the device comes back")
-		}
-		if c.QoS > 0 {
-			r.warn(at+".qos", "the broker may deliver it after it has expired; for commands only that may come late and twice")
 		}
 	}
 	return names

@@ -39,13 +39,14 @@ func (r *report) mqtt(m *MQTT) {
 }
 
 func (r *report) outside(m *MQTT) {
-	for _, key := range []string{"accounts", "anonymous"} {
-		if r.places.has("mqtt." + key) {
-			r.fail("mqtt."+key, "is for the embedded broker (listen); an outside broker has its own")
-		}
+	if len(m.Accounts) > 0 {
+		r.fail("mqtt.accounts", "is for the embedded broker (listen); an outside broker has its own")
+	}
+	if m.Anonymous {
+		r.fail("mqtt.anonymous", "is for the embedded broker (listen)")
 	}
 	secure := false
-	switch u, err := parseURL(m.URL, []string{"mqtt", "mqtts", "ws", "wss"}); {
+	switch u, err := parseURL(m.URL, "mqtt", "mqtts", "ws", "wss"); {
 	case r.failed["mqtt.url"]:
 		return
 	case err != nil:
@@ -80,7 +81,7 @@ func (r *report) embedded(m *MQTT) {
 		if r.failed[at] {
 			continue
 		}
-		u, err := parseURL(text, []string{"mqtt", "mqtts", "ws", "wss"})
+		u, err := listenURL(text, "mqtt", "mqtts", "ws", "wss")
 		if err != nil {
 			r.fail(at, "%s", err)
 			continue
@@ -90,8 +91,8 @@ func (r *report) embedded(m *MQTT) {
 			r.fail(at, "%s needs a port", quote(text))
 			continue
 		}
-		if strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
-			r.fail(at, "%s has a path; expected scheme, host and port only", quote(text))
+		if (strings.Trim(u.Path, "/") != "" && !strings.HasPrefix(u.Scheme, "ws")) || u.RawQuery != "" || u.Fragment != "" {
+			r.fail(at, "%s has more than scheme, host and port", quote(text))
 			continue
 		}
 		m.Listen[i] = withPort(u, port)
@@ -103,6 +104,9 @@ func (r *report) embedded(m *MQTT) {
 		}
 	}
 	r.pair("mqtt", m.CertFile, m.KeyFile)
+	if m.Anonymous && len(m.Accounts) > 0 {
+		r.warn("mqtt.anonymous", "has no effect beside accounts: everybody must log in")
+	}
 	r.accounts(m)
 }
 

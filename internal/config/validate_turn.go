@@ -11,7 +11,7 @@ func (r *report) turn(t *Turn) {
 		if r.failed[at] {
 			continue
 		}
-		u, err := parseURL(text, []string{"udp", "tcp", "tls"})
+		u, err := listenURL(text, "udp", "tcp", "tls")
 		switch {
 		case err != nil:
 			r.fail(at, "%s", err)
