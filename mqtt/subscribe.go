@@ -40,7 +40,7 @@ func (c *Client) subscribe(ctx context.Context, cn *conn) (note, err error) {
 		have, maybe = c.known()
 	}
 	add, _ := topic.Delta(have, want)
-	_, drop := topic.Delta(append(have, maybe...), want)
+	_, drop := topic.Delta(slices.Concat(have, maybe), want)
 	if cn.resumed && len(add)+len(drop) == 0 {
 		return nil, nil
 	}

@@ -1,0 +1,88 @@
+//go:build interop
+
+package mqtt
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestMosquitto runs the suite against Debian's mosquitto. Without the program it fails.
+func TestMosquitto(t *testing.T) {
+	program, err := exec.LookPath("mosquitto")
+	if err != nil {
+		program = "/usr/sbin/mosquitto" // not in everybody's PATH
+	}
+	if _, err := os.Stat(program); err != nil {
+		t.Fatalf("mosquitto is needed for this test: %v", err)
+	}
+	suite(t, func(t *testing.T, s setup) broker {
+		t.Helper()
+		dir := t.TempDir()
+		addr := freeAddr(t)
+		host, port, _ := net.SplitHostPort(addr)
+		lines := []string{
+			"user root", "persistence false", "log_dest none", // it would change to a user who may not read our files
+			fmt.Sprintf("listener %s %s", port, host), fmt.Sprintf("allow_anonymous %v", s.user == ""),
+		}
+		scheme := "mqtt"
+		if s.user != "" {
+			passwords := filepath.Join(dir, "passwords")
+			if out, err := exec.Command("mosquitto_passwd", "-b", "-c", passwords, s.user, s.password).CombinedOutput(); err != nil {
+				t.Fatalf("mosquitto_passwd: %v: %s", err, out)
+			}
+			lines = append(lines, "password_file "+passwords)
+		}
+		if s.tls != nil {
+			scheme = "mqtts"
+			lines = append(lines, "cafile "+s.tls.file("ca.pem"), "certfile "+s.tls.file("server.pem"), "keyfile "+s.tls.file("server.key"),
+				fmt.Sprintf("require_certificate %v", s.clientCert))
+		}
+		if s.ws {
+			scheme = "ws"
+			lines = append(lines, "protocol websockets", "socket_domain ipv4") // with IPv6 it cannot bind to an IPv4 address
+		}
+		config := filepath.Join(dir, "mosquitto.conf")
+		if err := os.WriteFile(config, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var running *exec.Cmd
+		stop := func() {
+			_ = running.Process.Kill()
+			_ = running.Wait() // says that it was killed
+		}
+		launch := func() {
+			running = exec.Command(program, "-c", config)
+			if err := running.Start(); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "mosquitto", func() bool {
+				c, err := net.Dial("tcp", addr)
+				if err != nil {
+					return false
+				}
+				c.Close()
+				return true
+			})
+		}
+		launch()
+		t.Cleanup(func() { stop() })
+		return broker{url: scheme + "://" + addr, addr: addr, forget: func() { stop(); launch() }}
+	})
+}
+
+// freeAddr finds a port on loopback that nobody uses.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
