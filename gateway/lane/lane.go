@@ -22,6 +22,22 @@ const (
 	Alarm                      // in order, never merged, has reserved room
 )
 
+// String is the class as configuration, metrics and people write it.
+func (c Class) String() string {
+	switch c {
+	case Telemetry:
+		return "telemetry"
+	case State:
+		return "state"
+	case Event:
+		return "event"
+	case Alarm:
+		return "alarm"
+	default:
+		return "none"
+	}
+}
+
 // Record is one thing that waits in a lane: exactly one request to the homeserver (media is uploaded first).
 type Record struct {
 	Seq       uint64       `json:"-"` // place in the lane, given by the store; 0 before
@@ -50,6 +66,7 @@ const (
 	Media     Kind = "media"     // m.image, m.audio, m.video or m.file by Post.MIME
 	Reaction  Kind = "reaction"  // m.reaction with Text as key on Post.RelatesTo
 	Redaction Kind = "redaction" // of Post.RelatesTo
+	Room      Kind = "room"      // nothing is sent: the room is made, or brought up to date
 )
 
 // Post is what people will see of a Record. All text is final: valid UTF-8, escaped where it is HTML.
@@ -69,9 +86,11 @@ type Post struct {
 	State     string            `json:"state,omitempty"`   // that state
 }
 
-// Digest sums up the numbers of one reading since the record began to wait.
+// Digest sums up the messages of one reading since the record began to wait. Telemetry whose value is a number carries one
+// with N 1 from the start; telemetry without a number carries none until Merge counts it.
 type Digest struct {
-	N     int       `json:"n"`
+	N     int       `json:"n"`               // messages, with or without a number
+	Other int       `json:"other,omitempty"` // how many of them had no number; Min, Max and Sum are about the rest
 	Min   float64   `json:"min"`
 	Max   float64   `json:"max"`
 	Sum   float64   `json:"sum"`
@@ -124,4 +143,5 @@ type Status struct {
 	Bytes   int64         `json:"bytes"`
 	Classes map[Class]int `json:"classes"`
 	Oldest  time.Time     `json:"oldest"`
+	Last    uint64        `json:"-"` // highest sequence
 }
