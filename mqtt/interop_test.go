@@ -30,7 +30,13 @@ func TestMosquitto(t *testing.T) {
 			"user root", "persistence false", "log_dest none", // it would change to a user who may not read our files
 			fmt.Sprintf("listener %s %s", port, host), fmt.Sprintf("allow_anonymous %v", s.user == ""),
 		}
-		scheme := "mqtt"
+		url := "mqtt://" + addr
+		if s.ws { // it does not start without a plain listener, and binds to an address with IPv4 only
+			web := freeAddr(t)
+			_, port, _ := net.SplitHostPort(web)
+			url = "ws://" + web
+			lines = append(lines, fmt.Sprintf("listener %s %s", port, host), "protocol websockets", "socket_domain ipv4")
+		}
 		if s.user != "" {
 			passwords := filepath.Join(dir, "passwords")
 			if out, err := exec.Command("mosquitto_passwd", "-b", "-c", passwords, s.user, s.password).CombinedOutput(); err != nil {
@@ -39,13 +45,9 @@ func TestMosquitto(t *testing.T) {
 			lines = append(lines, "password_file "+passwords)
 		}
 		if s.tls != nil {
-			scheme = "mqtts"
+			url = "mqtts://" + addr
 			lines = append(lines, "cafile "+s.tls.file("ca.pem"), "certfile "+s.tls.file("server.pem"), "keyfile "+s.tls.file("server.key"),
 				fmt.Sprintf("require_certificate %v", s.clientCert))
-		}
-		if s.ws {
-			scheme = "ws"
-			lines = append(lines, "protocol websockets", "socket_domain ipv4") // with IPv6 it cannot bind to an IPv4 address
 		}
 		config := filepath.Join(dir, "mosquitto.conf")
 		if err := os.WriteFile(config, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
@@ -72,7 +74,7 @@ func TestMosquitto(t *testing.T) {
 		}
 		launch()
 		t.Cleanup(func() { stop() })
-		return broker{url: scheme + "://" + addr, addr: addr, forget: func() { stop(); launch() }}
+		return broker{url: url, addr: addr, forget: func() { stop(); launch() }}
 	})
 }
 

@@ -135,6 +135,7 @@ func filters(t testing.TB, list ...string) []topic.Filter {
 }
 
 func TestNewNamesWhatIsWrong(t *testing.T) {
+	t.Parallel()
 	deliver := func(context.Context, topic.Message) error { return nil }
 	for _, tc := range []struct {
 		name string
@@ -178,6 +179,7 @@ func TestNewNamesWhatIsWrong(t *testing.T) {
 }
 
 func TestListenTakesAllOrNone(t *testing.T) {
+	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -209,6 +211,7 @@ func TestListenTakesAllOrNone(t *testing.T) {
 }
 
 func TestPublishBeforeRunIsCertainlyNotSent(t *testing.T) {
+	t.Parallel()
 	b, err := New(Config{Listeners: []string{"mqtt://127.0.0.1:0"}, Deliver: func(context.Context, topic.Message) error { return nil }})
 	if err != nil {
 		t.Fatal(err)
@@ -221,6 +224,7 @@ func TestPublishBeforeRunIsCertainlyNotSent(t *testing.T) {
 }
 
 func TestPublish(t *testing.T) {
+	t.Parallel()
 	f := start(t, nil)
 	c := connect(t, f.addr, login{id: "dev", clean: true})
 	c.subscribe(t, 1, 1, "want/cmd/#")
@@ -267,6 +271,7 @@ func TestPublish(t *testing.T) {
 }
 
 func TestStopWhileDeliverBlocks(t *testing.T) {
+	t.Parallel()
 	entered := make(chan struct{})
 	f := start(t, func(cfg *Config) {
 		cfg.Deliver = func(ctx context.Context, _ topic.Message) error {
@@ -291,6 +296,7 @@ func TestStopWhileDeliverBlocks(t *testing.T) {
 }
 
 func TestStopTellsClientsOfMQTT5(t *testing.T) {
+	t.Parallel()
 	f := start(t, nil)
 	c := connect(t, f.addr, login{id: "dev", level: 5, clean: true})
 	f.stop()
@@ -301,6 +307,7 @@ func TestStopTellsClientsOfMQTT5(t *testing.T) {
 }
 
 func TestClients(t *testing.T) {
+	t.Parallel()
 	f := start(t, func(cfg *Config) {
 		cfg.Accounts = []Account{{User: "a", Password: "p"}, {User: "b", Password: "p"}}
 	})
