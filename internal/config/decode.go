@@ -22,7 +22,7 @@ type decoder struct {
 	dir     string // relative file names in the file belong here
 	env     map[string]string
 	read    readFile
-	lax     bool     // unknown keys are fine
+	lax     bool     // unknown keys are fine, and null is as good as nothing
 	literal bool     // ${NAME} stays as it is
 	left    int      // keys and values that may still be read
 	flood   Errors   // what is reported when there were more
@@ -143,6 +143,9 @@ func (d *decoder) section(path string, n *yaml.Node, v reflect.Value, f field, d
 	keys := fields(v.Type())
 	nested := map[int]bool{} // fields read
 	d.pairs(path, n, func(name, at string, key, value *yaml.Node) {
+		if d.lax && value.Tag == "!!null" {
+			return
+		}
 		for _, f := range keys {
 			target := v.Field(f.index)
 			secret, isSecret := target.Addr().Interface().(*Secret)

@@ -45,6 +45,9 @@ func (p places) put(path string, key, value *yaml.Node) {
 	at := place{valueLine: value.Line, valueCol: value.Column}
 	if key != nil {
 		at.keyLine, at.keyCol = key.Line, key.Column
+		if value.Kind != yaml.ScalarNode && value.Style&yaml.FlowStyle == 0 {
+			at.valueLine, at.valueCol = key.Line, key.Column // an indented block begins where its key stands
+		}
 	}
 	p.at[path] = at
 }

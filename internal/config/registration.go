@@ -67,7 +67,7 @@ func LoadRegistration(path string) (*Registration, error) {
 }
 
 func (r *report) registration(reg *Registration) {
-	if reg.URL != "" && reg.URL != "null" && !r.failed["url"] {
+	if r.given("url", reg.URL) {
 		if _, err := parseURL(reg.URL, "http", "https"); err != nil {
 			r.fail("url", "%s", err)
 		}
