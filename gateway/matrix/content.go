@@ -6,6 +6,7 @@ import (
 	"mime"
 	"sort"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/gatepost/gatepost/gateway/lane"
 	"github.com/gatepost/gatepost/internal/ids"
@@ -161,18 +162,47 @@ func fit(c eventContent) ([]byte, error) {
 	if raw, err = encode(c); err != nil || len(raw) <= maxEventContent {
 		return raw, err
 	}
-	if c.Gatepost.Values != nil && len(raw)-len(*c.Body) > maxEventContent/2 { // control characters take six bytes each
+	room := maxEventContent - (len(raw) - jsonSize(*c.Body)) - len(cutNote)
+	if room < 0 && c.Gatepost.Values != nil { // control characters take six bytes each
 		c.Gatepost.Values = nil
 		return fit(c)
 	}
-	// A byte of text is at least a byte of JSON, so that what is cut here is cut there.
-	keep := len(*c.Body) - (len(raw) - maxEventContent) - len(cutNote)
-	if keep < 0 {
-		return nil, fmt.Errorf("%d bytes besides the body: too large for an event", len(raw)-len(*c.Body))
+	if room < 0 {
+		return nil, fmt.Errorf("%d bytes besides the body: too large for an event", maxEventContent-room)
 	}
-	body := cut(*c.Body, keep) + cutNote
+	body := jsonCut(*c.Body, room) + cutNote
 	c.Body = &body
 	return encode(c)
+}
+
+// jsonSize is the bytes that encode spends on s, without its quotes.
+func jsonSize(s string) int {
+	n := 0
+	for _, r := range s {
+		n += runeSize(r)
+	}
+	return n
+}
+
+// jsonCut is the longest beginning of s on which encode spends at most n bytes.
+func jsonCut(s string, n int) string {
+	for i, r := range s {
+		if n -= runeSize(r); n < 0 {
+			return s[:i]
+		}
+	}
+	return s
+}
+
+func runeSize(r rune) int {
+	switch {
+	case r == '"' || r == '\\' || r == '\n' || r == '\r' || r == '\t' || r == '\b' || r == '\f':
+		return 2
+	case r < ' ' || r == '\u2028' || r == '\u2029':
+		return 6
+	default:
+		return utf8.RuneLen(r)
+	}
 }
 
 // text makes s fit for an event: valid UTF-8 without NUL.

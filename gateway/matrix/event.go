@@ -24,8 +24,10 @@ func wanted(kind string) bool {
 }
 
 const (
-	maxContent = 65536 // bytes of a whole event by the specification
-	maxDepth   = 64    // nesting of a content; the specification has no limit, clients stay below 20
+	// maxContent is above the 65 536 bytes that an event may have: Synapse escapes what is not ASCII in some answers, which
+	// makes three bytes of one.
+	maxContent = 3 * 65536
+	maxDepth   = 64 // nesting of a content; the specification has no limit, clients stay below 20
 )
 
 // parsed says what became of a raw event.

@@ -24,7 +24,8 @@ const (
 	gapPages   = 10               // of findPage events, that a gap in one room is filled with
 	maxToken   = 4096             // bytes of a next_batch
 	keepEvery  = 10 * time.Minute // a position without events is kept that often: a write each poll would wear out a card
-	hurryPause = time.Second      // between empty answers that did not wait
+	hurried    = 10               // empty answers in a row that did not wait, before a pause
+	hurryPause = time.Second      //
 )
 
 // timelines are the events that one /sync may hold for a room, tried from the left when an answer is too large.
@@ -89,7 +90,7 @@ func (c *Client) syncLoop(ctx context.Context) {
 		since, err = c.cfg.Inbox.Position(SourceSync)
 	}
 	s := syncer{c: c, since: since, kept: since, keptAt: time.Now()}
-	wait := firstWait
+	wait, quick := firstWait, 0
 	for ctx.Err() == nil {
 		start := time.Now()
 		n, err := s.step(ctx)
@@ -104,10 +105,15 @@ func (c *Client) syncLoop(ctx context.Context) {
 			}
 			wait = min(2*wait, maxWait)
 			continue
-		case n == 0 && time.Since(start) < 100*time.Millisecond:
-			if !pauseFor(ctx, hurryPause) {
-				return
+		case n == 0 && time.Since(start) < 100*time.Millisecond: // somebody is typing, or the homeserver does not wait
+			if quick++; quick >= hurried {
+				quick = 0
+				if !pauseFor(ctx, hurryPause) {
+					return
+				}
 			}
+		default:
+			quick = 0
 		}
 		wait = firstWait
 	}

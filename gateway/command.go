@@ -1,0 +1,228 @@
+package gateway
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/gatepost/gatepost/internal/ids"
+)
+
+// State is how far a command has come.
+type State string
+
+// The states. Expired, Refused, Withdrawn, Confirmed, Failed and Unknown are ends; Published is one when the device is not
+// asked for a confirmation.
+const (
+	Received  State = "received"  // being published: after a crash nobody knows whether it was
+	Waiting   State = "waiting"   // for a second look by a person
+	Queued    State = "queued"    // certainly not published yet: the broker can't be reached
+	Published State = "published" // handed to the broker
+	Confirmed State = "confirmed" // the device's own answer came
+	Failed    State = "failed"
+	Expired   State = "expired"
+	Refused   State = "refused"
+	Withdrawn State = "withdrawn"
+	Unknown   State = "unknown"
+)
+
+// Command is a command somebody asked for. It is kept in the store's space "commands" as JSON, and it is the truth: the
+// reaction in the room is its picture.
+type Command struct {
+	ID       string        `json:"id"`
+	Event    ids.EventID   `json:"event,omitempty"` // the person's message; "" when asked for on the command line
+	Room     ids.RoomKey   `json:"room"`
+	Sender   ids.UserID    `json:"sender"`
+	Device   ids.DeviceID  `json:"device"`
+	Name     string        `json:"name"`
+	Args     string        `json:"args,omitempty"`
+	Topic    string        `json:"topic"`
+	Payload  string        `json:"payload"`
+	QoS      byte          `json:"qos,omitempty"`
+	Retain   bool          `json:"retain,omitempty"`
+	Repeat   bool          `json:"repeat,omitempty"`
+	Grade    Grade         `json:"grade"`
+	Confirm  *Answer       `json:"confirm,omitempty"` // nil: the device is not asked
+	Patience time.Duration `json:"patience"`          // `expires` of the rule
+	State    State         `json:"state"`
+	Reason   string        `json:"reason,omitempty"`
+	Deadline time.Time     `json:"deadline"`        // of the state it is in
+	Changes  []Change      `json:"changes"`         // the way here
+	Shown    ids.EventID   `json:"shown,omitempty"` // the reaction that people see now
+
+	read time.Time // when its event was read; zero after a restart
+}
+
+// Answer is the device's own answer that confirms a command.
+type Answer struct {
+	Topic   string `json:"topic"`
+	Payload string `json:"payload"`
+	Any     bool   `json:"any,omitempty"` // any payload will do
+}
+
+// Change is one step of a command's way.
+type Change struct {
+	State State     `json:"state"`
+	At    time.Time `json:"at"`
+}
+
+// Time for the second look at a dangerous command.
+const lookTime = 60 * time.Second
+
+// What happens to a command.
+type (
+	allowed   struct{}             // the sender may ask for it
+	late      struct{ why string } // asked for too long ago
+	looked    struct{}             // somebody who may confirmed a dangerous one
+	sent      struct{}             // the broker has it
+	notSent   struct{ why string } // certainly not
+	unsure    struct{ why string } // nobody can tell
+	answered  struct{}             // the device did
+	ticked    struct{}             // time went by
+	restarted struct{}             // gatepost was started again
+	withdrawn struct{}             // its message was redacted
+)
+
+// What must happen then.
+type (
+	publish struct{ later time.Duration } // to the device; then sent, notSent or unsure comes back
+	show    struct{ state State }         // as a reaction on the person's message
+	reply   struct{ text string }         // to it
+)
+
+// step moves c and says what must now happen. It does nothing itself.
+func (c *Command) step(now time.Time, ev any) []any {
+	switch ev := ev.(type) {
+	case allowed:
+		if c.Grade == Dangerous && c.Event != "" {
+			c.to(Waiting, now, lookTime)
+			return []any{reply{fmt.Sprintf("“%s” is a dangerous command: react to your message with ✅ within %d s if it shall be done.", c.Name, int(lookTime.Seconds()))}}
+		}
+		return c.start(now)
+	case late:
+		return c.end(now, Expired, ev.why)
+	case looked:
+		if c.State == Waiting {
+			return c.start(now)
+		}
+	case sent:
+		if c.State != Received {
+			return nil // answered already
+		}
+		c.to(Published, now, c.Patience)
+		return []any{show{Published}}
+	case notSent:
+		if c.State != Received {
+			return nil
+		}
+		deadline := c.Deadline
+		first := !c.was(Queued)
+		c.to(Queued, now, 0)
+		c.Reason, c.Deadline = ev.why, deadline
+		if first {
+			return []any{show{Queued}, publish{later: time.Second}}
+		}
+		return []any{publish{later: time.Second}}
+	case unsure:
+		if c.State != Received {
+			return nil
+		}
+		if c.Repeat && now.Before(c.Deadline) {
+			return []any{publish{later: time.Second}}
+		}
+		return c.end(now, Unknown, "nobody can tell whether the device got it ("+ev.why+")")
+	case answered:
+		if c.Confirm != nil && (c.State == Received || c.State == Published) {
+			return c.end(now, Confirmed, "")
+		}
+	case withdrawn:
+		if c.State == Waiting || c.State == Queued {
+			return c.end(now, Withdrawn, "")
+		}
+	case restarted:
+		switch {
+		case c.State == Received && c.Repeat, c.State == Queued:
+			return []any{publish{}}
+		case c.State == Received:
+			return c.end(now, Unknown, "gatepost was interrupted while it sent the command; look at the device before you ask again")
+		}
+	case ticked:
+		if c.Ended() || now.Before(c.Deadline) {
+			return nil
+		}
+		switch c.State {
+		case Waiting:
+			return c.end(now, Expired, "nobody confirmed it in time")
+		case Queued:
+			return c.end(now, Expired, "the broker could not be reached in time")
+		case Published:
+			why := fmt.Sprintf("no answer from the device within %v", c.Patience)
+			if c.QoS > 0 {
+				why += "; it may still be delivered"
+			}
+			return c.end(now, Failed, why)
+		}
+	}
+	return nil
+}
+
+// retry is what the publisher does with a queued command: it is being published again.
+func (c *Command) retry(now time.Time) bool {
+	if c.State != Queued && c.State != Received || !now.Before(c.Deadline) {
+		return false
+	}
+	if c.State == Queued {
+		deadline := c.Deadline
+		c.to(Received, now, 0)
+		c.Deadline = deadline
+	}
+	return true
+}
+
+func (c *Command) start(now time.Time) []any {
+	c.to(Received, now, c.Patience)
+	return []any{publish{}}
+}
+
+func (c *Command) end(now time.Time, s State, why string) []any {
+	c.to(s, now, 0)
+	c.Reason = why
+	effects := []any{show{s}}
+	if why != "" {
+		effects = append(effects, reply{fmt.Sprintf("“%s”: %s.", c.Name, why)})
+	}
+	return effects
+}
+
+func (c *Command) to(s State, now time.Time, patience time.Duration) {
+	c.State, c.Reason, c.Deadline = s, "", now.Add(patience)
+	if len(c.Changes) < 32 {
+		c.Changes = append(c.Changes, Change{s, now})
+	}
+}
+
+func (c *Command) was(s State) bool {
+	for _, ch := range c.Changes {
+		if ch.State == s {
+			return true
+		}
+	}
+	return false
+}
+
+// Ended says whether nothing more can happen to the command.
+func (c *Command) Ended() bool {
+	switch c.State {
+	case Received, Waiting, Queued:
+		return false
+	case Published:
+		return c.Confirm == nil
+	default:
+		return true
+	}
+}
+
+// picture is the reaction that shows a state.
+var picture = map[State]string{
+	Queued: "⏳ waiting for the broker", Published: "📤 sent", Confirmed: "✅ confirmed", Failed: "❌ failed",
+	Expired: "⌛ expired", Unknown: "❓ unknown", Withdrawn: "↩️ withdrawn", Refused: "🚫 refused",
+}

@@ -1,0 +1,150 @@
+package gateway
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatepost/gatepost/gateway/lane"
+	"github.com/gatepost/gatepost/internal/ids"
+	"github.com/gatepost/gatepost/mqtt/topic"
+)
+
+// So many ended commands are kept for people to look at.
+const maxCommands = 1000
+
+// commands is the table of commands. The router goroutine owns it, so what the store sees of a command is in order.
+type commands struct {
+	all     map[string]*Command
+	open    map[string]*Command
+	ended   []string // ids, oldest first
+	byEvent map[ids.EventID]string
+
+	publish func(Command, time.Duration) // hands it to the publisher after the commit
+	arm     func(time.Time)              // a deadline to look at
+	count   func(State)
+}
+
+func loadCommands(s Store) (*commands, error) {
+	t := &commands{all: map[string]*Command{}, open: map[string]*Command{}, byEvent: map[ids.EventID]string{}}
+	err := s.Each(spaceCommands, "", func(key string, value []byte) error {
+		c := &Command{}
+		if err := json.Unmarshal(value, c); err != nil {
+			return fmt.Errorf("command %q in the store: %w", key, err)
+		}
+		t.all[c.ID] = c
+		if c.Ended() {
+			t.ended = append(t.ended, c.ID)
+		} else {
+			t.open[c.ID] = c
+			t.byEvent[c.Event] = c.ID
+		}
+		return nil
+	})
+	return t, err
+}
+
+// step moves a command, and adds to b what that does to the store and what follows after the commit.
+func (t *commands) step(b *batch, c *Command, now time.Time, ev any) {
+	before := c.State
+	effects := c.step(now, ev)
+	if before == c.State && len(effects) == 0 {
+		return
+	}
+	if before != c.State {
+		t.count(c.State)
+	}
+	for _, e := range effects {
+		switch e := e.(type) {
+		case publish:
+			copied := *c
+			b.after = append(b.after, func() { t.publish(copied, e.later) })
+		case show:
+			if c.Event != "" {
+				b.change.Append = append(b.change.Append, lane.Record{Lane: c.Room, ID: ids.NewULID(now), Device: c.Device, Class: lane.Event, At: now, Urgent: true,
+					Post: lane.Post{Kind: lane.Reaction, Text: picture[e.state], RelatesTo: c.Event, Command: c.ID, State: string(e.state)}})
+			}
+		case reply:
+			if c.Event != "" {
+				b.change.Append = append(b.change.Append, answer(c.Room, c.Device, c.Event, ids.NewULID(now), now, e.text))
+			}
+		}
+	}
+	t.save(b, c)
+}
+
+// shown records that the reaction r is event e now, and takes the one before it away.
+func (t *commands) shown(b *batch, r lane.Record, e ids.EventID) {
+	c := t.all[r.Post.Command]
+	if c == nil || c.Shown == e {
+		return
+	}
+	if c.Shown != "" {
+		b.change.Append = append(b.change.Append, lane.Record{Lane: c.Room, ID: ids.NewULID(r.At), Device: r.Device, Class: lane.Event, At: r.At, Urgent: true,
+			Post: lane.Post{Kind: lane.Redaction, RelatesTo: c.Shown}})
+	}
+	c.Shown = e
+	t.save(b, c)
+}
+
+// answer is a reply to a person's message.
+func answer(room ids.RoomKey, device ids.DeviceID, to ids.EventID, id string, now time.Time, text string) lane.Record {
+	return lane.Record{Lane: room, ID: id, Device: device, Class: lane.Event, At: now, Urgent: true, Post: lane.Post{Kind: lane.Notice, Text: text, RelatesTo: to}}
+}
+
+// save puts the command as it is into the commit, and keeps the books of open and ended ones.
+func (t *commands) save(b *batch, c *Command) {
+	v, err := json.Marshal(c)
+	if err != nil {
+		panic(err) // strings and times only
+	}
+	b.change.Put = append(b.change.Put, lane.Item{Space: spaceCommands, Key: c.ID, Value: v})
+	_, known := t.all[c.ID]
+	_, open := t.open[c.ID]
+	t.all[c.ID] = c
+	switch {
+	case !c.Ended():
+		t.open[c.ID] = c
+		t.byEvent[c.Event] = c.ID
+		if c.State != Received {
+			t.arm(c.Deadline)
+		}
+	case open || !known:
+		delete(t.open, c.ID)
+		delete(t.byEvent, c.Event)
+		t.ended = append(t.ended, c.ID)
+		if len(t.ended) > maxCommands {
+			b.change.Put = append(b.change.Put, lane.Item{Space: spaceCommands, Key: t.ended[0]})
+			delete(t.all, t.ended[0])
+			t.ended = t.ended[1:]
+		}
+	}
+}
+
+// answered steps the commands that m, a message of a device, confirms: of several alike the oldest.
+func (t *commands) answered(b *batch, m topic.Message) {
+	if len(t.open) == 0 {
+		return
+	}
+	for _, id := range slices.Sorted(maps.Keys(t.open)) {
+		c := t.open[id]
+		if c.Confirm != nil && c.Confirm.Topic == m.Topic && (c.Confirm.Any || strings.TrimSpace(string(m.Payload)) == c.Confirm.Payload) && (c.State == Received || c.State == Published) {
+			t.step(b, c, m.Time, answered{})
+			return
+		}
+	}
+}
+
+// tick ends what waited too long and arms the next deadline.
+func (t *commands) tick(b *batch, now time.Time) {
+	for _, id := range slices.Sorted(maps.Keys(t.open)) {
+		c := t.open[id]
+		t.step(b, c, now, ticked{})
+		if t.open[id] != nil && c.State != Received {
+			t.arm(c.Deadline)
+		}
+	}
+}

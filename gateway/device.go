@@ -1,0 +1,121 @@
+package gateway
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/gatepost/gatepost/gateway/lane"
+	"github.com/gatepost/gatepost/internal/ids"
+)
+
+// Device is what we know of a device. It is kept in the store's space "devices" as JSON.
+type Device struct {
+	ID       ids.DeviceID                 `json:"id"`
+	Original string                       `json:"original"` // the name before it became an id; two of them never share an id
+	Name     string                       `json:"name"`
+	Room     ids.RoomKey                  `json:"room"`
+	RoomName string                       `json:"room_name"`
+	Space    string                       `json:"space,omitempty"`
+	Rules    map[string]map[string]string `json:"rules"`    // captures by topic of the rules that had messages of it
+	Readings map[string]Reading           `json:"readings"` // by topic
+	Seen     time.Time                    `json:"seen"`
+}
+
+// Reading is one named value of a device.
+type Reading struct {
+	Value string    `json:"value"` // at most maxReading bytes; a longer one is its hash
+	At    time.Time `json:"at"`
+	Slot  time.Time `json:"slot,omitzero"` // telemetry: when the latest message about it goes, or went, to the room
+}
+
+const (
+	maxReading  = 512
+	maxReadings = 256    // of one device; what comes above is posted but not remembered
+	maxDevices  = 10_000 // above it new devices are refused and reported
+)
+
+// spaces of the store that the gateway keeps its values in.
+const (
+	spaceDevices  = "devices"
+	spaceRooms    = "rooms"
+	spaceGhosts   = "ghosts"
+	spaceCommands = "commands"
+	spaceMarks    = "marks"
+	spaceIDs      = "ids"
+)
+
+// shorten keeps small values and hashes large ones: enough to tell whether one changed.
+func shorten(payload []byte) string {
+	if len(payload) <= maxReading {
+		return string(payload)
+	}
+	return "sha256:" + ids.Hash(string(payload))
+}
+
+// slot says when a message of telemetry at now may go to the room, so that there is at most one per every.
+func (r Reading) slot(now time.Time, every time.Duration) time.Time {
+	switch {
+	case every <= 0 || r.Slot.IsZero() || !now.Before(r.Slot.Add(every)) || r.Slot.After(now.Add(every)): // the last: a clock went back
+		return now
+	case !now.After(r.Slot):
+		return r.Slot // joins the one that waits
+	default:
+		return r.Slot.Add(every)
+	}
+}
+
+// devices is the table of all devices. The router goroutine owns it; others see copies through Gateway.Devices.
+type devices struct {
+	byID  map[ids.DeviceID]*Device
+	dirty map[ids.DeviceID]bool
+}
+
+func loadDevices(s Store) (*devices, error) {
+	t := &devices{byID: map[ids.DeviceID]*Device{}, dirty: map[ids.DeviceID]bool{}}
+	err := s.Each(spaceDevices, "", func(key string, value []byte) error {
+		d := &Device{}
+		if err := json.Unmarshal(value, d); err != nil {
+			return fmt.Errorf("device %q in the store: %w", key, err)
+		}
+		t.byID[d.ID] = d
+		return nil
+	})
+	return t, err
+}
+
+// of finds the device of s, or makes it, and brings name and room up to date. changed is true when its room may have to be.
+func (t *devices) of(s subject) (d *Device, changed bool, err error) {
+	d = t.byID[s.device]
+	switch {
+	case d == nil && len(t.byID) >= maxDevices:
+		return nil, false, fmt.Errorf("%q would be device number %d; %d is the most", s.original, len(t.byID)+1, maxDevices)
+	case d == nil:
+		d = &Device{ID: s.device, Original: s.original, Rules: map[string]map[string]string{}, Readings: map[string]Reading{}}
+		t.byID[s.device] = d
+	case d.Original != s.original:
+		return nil, false, fmt.Errorf("%q and %q would both be the device %q", d.Original, s.original, s.device)
+	}
+	was := place{d.Name, d.Room, d.RoomName, d.Space}
+	d.Name, d.Room, d.RoomName, d.Space = s.name, s.room, s.roomName, s.space
+	if !maps.Equal(d.Rules[s.rule.spec.Topic], s.captures) || d.Rules[s.rule.spec.Topic] == nil {
+		d.Rules[s.rule.spec.Topic] = s.captures
+	}
+	t.dirty[d.ID] = true
+	return d, was != place{d.Name, d.Room, d.RoomName, d.Space}, nil
+}
+
+// flush gives the changed devices as items of a commit.
+func (t *devices) flush() []lane.Item {
+	out := make([]lane.Item, 0, len(t.dirty))
+	for id := range t.dirty {
+		b, err := json.Marshal(t.byID[id])
+		if err != nil {
+			panic(err) // strings and times only
+		}
+		out = append(out, lane.Item{Space: spaceDevices, Key: string(id), Value: b})
+	}
+	clear(t.dirty)
+	return out
+}

@@ -1,0 +1,164 @@
+package gateway
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/gatepost/gatepost/gateway/room"
+	"github.com/gatepost/gatepost/internal/ids"
+)
+
+// place is where a device is and what people call it.
+type place struct {
+	name     string
+	room     ids.RoomKey
+	roomName string
+	space    string
+}
+
+// directory is what the other goroutines know of the devices: names and places, by device and by room. Safe for
+// concurrent use; the router goroutine writes it.
+type directory struct {
+	mu      sync.Mutex
+	devices map[ids.DeviceID]place
+	rooms   map[ids.RoomKey][]ids.DeviceID
+	byRoom  map[ids.RoomID]ids.RoomKey // of rooms that exist
+}
+
+func newDirectory() *directory {
+	return &directory{devices: map[ids.DeviceID]place{}, rooms: map[ids.RoomKey][]ids.DeviceID{}, byRoom: map[ids.RoomID]ids.RoomKey{}}
+}
+
+func (d *directory) put(v *Device) {
+	p := place{v.Name, v.Room, v.RoomName, v.Space}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	old, known := d.devices[v.ID]
+	if known && old == p {
+		return
+	}
+	if known && old.room != p.room {
+		d.leave(v.ID, old.room)
+	}
+	d.devices[v.ID] = p
+	if !slices.Contains(d.rooms[p.room], v.ID) {
+		d.rooms[p.room] = append(d.rooms[p.room], v.ID)
+	}
+}
+
+func (d *directory) leave(id ids.DeviceID, key ids.RoomKey) {
+	d.rooms[key] = slices.DeleteFunc(slices.Clone(d.rooms[key]), func(o ids.DeviceID) bool { return o == id })
+	if len(d.rooms[key]) == 0 {
+		delete(d.rooms, key)
+	}
+}
+
+func (d *directory) remove(id ids.DeviceID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if p, ok := d.devices[id]; ok {
+		d.leave(id, p.room)
+		delete(d.devices, id)
+	}
+}
+
+func (d *directory) place(id ids.DeviceID) (place, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	p, ok := d.devices[id]
+	return p, ok
+}
+
+// in lists the devices of a room, and the room's name and space by the first of them.
+func (d *directory) in(key ids.RoomKey) (list []ids.DeviceID, p place) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	list = slices.Clone(d.rooms[key])
+	if len(list) > 0 {
+		p = d.devices[list[0]]
+	}
+	return list, p
+}
+
+func (d *directory) exists(key ids.RoomKey, id ids.RoomID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.byRoom[id] = key
+}
+
+func (d *directory) key(id ids.RoomID) (ids.RoomKey, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	k, ok := d.byRoom[id]
+	return k, ok
+}
+
+// identity makes the Matrix names of things: ghosts, aliases, people.
+type identity struct {
+	server  string
+	bot     ids.UserID
+	ghosts  bool // account mode has none: the bot speaks for all
+	control string
+	owners  []ids.UserID
+	members map[ids.UserID]int
+}
+
+const prefix = "gatepost_"
+
+// user is who speaks for a device; "" is the bot.
+func (i identity) user(d ids.DeviceID) ids.UserID {
+	if d == "" || !i.ghosts {
+		return i.bot
+	}
+	return ids.UserID("@" + prefix + string(d) + ":" + i.server)
+}
+
+// ours says whether a user is the bot or one of the ghosts: nothing they say is a command.
+func (i identity) ours(u ids.UserID) bool {
+	return u == i.bot || strings.HasPrefix(string(u), "@"+prefix) && strings.HasSuffix(string(u), ":"+i.server)
+}
+
+func (i identity) owner(u ids.UserID) bool { return slices.Contains(i.owners, u) }
+
+// alias is the localpart of the alias of a room.
+func (i identity) alias(key ids.RoomKey) string {
+	s := string(key)
+	switch {
+	case key == ids.ControlRoom:
+		return i.control
+	case strings.HasPrefix(s, "device/"):
+		return prefix + strings.TrimPrefix(s, "device/")
+	case strings.HasPrefix(s, "space/"):
+		return prefix + "s_" + ids.Hash(s)
+	default:
+		return prefix + "r_" + ids.Hash(s)
+	}
+}
+
+// people are those who are invited to a room, with their power.
+func (i identity) people(key ids.RoomKey) map[ids.UserID]int {
+	out := map[ids.UserID]int{}
+	if key != ids.ControlRoom {
+		maps.Copy(out, i.members)
+	}
+	for _, o := range i.owners {
+		out[o] = 100
+	}
+	return out
+}
+
+// want is what a room should be. parent is the space's room, once there is one.
+func (i identity) want(key ids.RoomKey, name string, parent ids.RoomID, ghost ids.UserID) room.Want {
+	w := room.Want{Alias: i.alias(key), Name: name, Space: strings.HasPrefix(string(key), "space/"), Parent: parent, People: i.people(key)}
+	if ghost != i.bot {
+		w.Ghost = ghost
+	}
+	for u := range w.People {
+		if !strings.HasSuffix(string(u), ":"+i.server) {
+			w.Federate = true
+		}
+	}
+	return w
+}

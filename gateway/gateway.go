@@ -1,0 +1,322 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gatepost/gatepost/gateway/lane"
+	"github.com/gatepost/gatepost/internal/ids"
+	"github.com/gatepost/gatepost/internal/logkey"
+	"github.com/gatepost/gatepost/internal/metrics"
+)
+
+// Config says what a Gateway works with. Store, Matrix, Clock, Devices, Rules, ServerName and Bot are required.
+type Config struct {
+	Store      Store
+	Matrix     Rooms
+	Clock      Clock
+	Devices    Devices
+	Rules      *Rules
+	ServerName string
+	Bot        ids.UserID
+	Ghosts     bool   // each device has a user of its own (appservice mode)
+	Echoes     bool   // what we publish comes back to us (outside broker)
+	Control    string // localpart of the control room's alias; "" is "gatepost"
+	People     People
+	Zone       *time.Location // of times that people read; nil: UTC
+	Log        *slog.Logger   // nil: silent
+	Metrics    *metrics.Registry
+	Now        func() time.Time  // nil: time.Now
+	Beat       func(part string) // called every few seconds by each part that is alive; nil: nobody listens
+}
+
+// People are those who have to do with the devices.
+type People struct {
+	Owners  []ids.UserID       // power 100, the control room
+	Members map[ids.UserID]int // others in the devices' rooms, with their power
+}
+
+// Gateway turns messages into posts and requests into commands. Made by New, started by Run. Safe for concurrent use.
+type Gateway struct {
+	cfg     Config
+	log     *slog.Logger
+	zone    *time.Location
+	store   Store
+	matrix  Rooms
+	metrics gauges
+	rules   atomic.Pointer[Rules]
+	who     atomic.Pointer[identity]
+
+	queue        *queue
+	inRouter     chan func(*batch)
+	idleMarks    *time.Timer
+	commandTimer *time.Timer
+	nextTick     time.Time // when commandTimer rings; zero: not armed; the router goroutine's
+	devices      *devices  // the router goroutine's
+	commands     *commands // the router goroutine's
+	ids          *seenIDs  // the router goroutine's
+	marks        *marks
+	echo         *echo
+
+	directory *directory
+	rooms     *provisioner
+	sender    *sender
+	tries     *tries
+	held      *heldRecords
+	uncertain *uncertain
+	shown     *shownIDs
+	publisher *publisher
+	powers    *powers
+	inboxBell chan struct{}
+	unmatched unmatched
+	state     state
+
+	failure chan error    // the first error that ends us
+	stopped chan struct{} // closed when the router ended
+}
+
+// New checks cfg and reads what the store holds. It starts nothing.
+func New(cfg Config) (*Gateway, error) {
+	if cfg.Store == nil || cfg.Matrix == nil || cfg.Clock == nil || cfg.Devices == nil || cfg.Rules == nil || cfg.ServerName == "" || cfg.Bot == "" {
+		return nil, errors.New("gateway: something required is missing in Config")
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Zone == nil {
+		cfg.Zone = time.UTC
+	}
+	if cfg.Control == "" {
+		cfg.Control = "gatepost"
+	}
+	if cfg.Beat == nil {
+		cfg.Beat = func(string) {}
+	}
+	g := &Gateway{
+		cfg: cfg, log: cfg.Log, zone: cfg.Zone, store: cfg.Store, matrix: cfg.Matrix, metrics: newMetrics(cfg.Metrics),
+		queue: newQueue(), inRouter: make(chan func(*batch)), idleMarks: time.NewTimer(time.Hour), commandTimer: time.NewTimer(time.Hour),
+		ids: &seenIDs{store: cfg.Store, fresh: map[string]bool{}}, echo: newEcho(), directory: newDirectory(),
+		tries: newTries(), held: newHeld(), shown: newShownIDs(), publisher: newPublisher(), powers: newPowers(),
+		inboxBell: make(chan struct{}, 1), unmatched: unmatched{by: map[string]*Unmatched{}}, state: state{told: map[string]time.Time{}},
+		failure: make(chan error, 1), stopped: make(chan struct{}),
+	}
+	g.idleMarks.Stop()
+	g.commandTimer.Stop()
+	g.rules.Store(cfg.Rules)
+	g.setPeople(cfg.People)
+	var err error
+	if g.devices, err = loadDevices(g.store); err != nil {
+		return nil, err
+	}
+	for _, d := range g.devices.byID {
+		g.directory.put(d)
+	}
+	if g.commands, err = loadCommands(g.store); err != nil {
+		return nil, err
+	}
+	g.commands.publish, g.commands.arm = g.publisher.put, g.arm
+	g.commands.count = func(s State) { g.metrics.commands.Inc(string(s)) }
+	if g.marks, err = loadMarks(g.store); err != nil {
+		return nil, err
+	}
+	if g.rooms, err = loadRooms(g); err != nil {
+		return nil, err
+	}
+	g.uncertain = newUncertain(g.store.Lanes())
+	g.sender = newSender(g)
+	g.store.OnAppend(g.sender.wake)
+	return g, nil
+}
+
+func (g *Gateway) setPeople(p People) {
+	g.who.Store(&identity{server: g.cfg.ServerName, bot: g.cfg.Bot, ghosts: g.cfg.Ghosts, control: g.cfg.Control, owners: slices.Clone(p.Owners), members: p.Members})
+}
+
+func (g *Gateway) now() time.Time { return g.cfg.Now() }
+
+// arm makes the router look at commands at a deadline. Only the router goroutine calls it.
+func (g *Gateway) arm(at time.Time) {
+	if g.nextTick.IsZero() || at.Before(g.nextTick) {
+		g.nextTick = at
+		g.commandTimer.Reset(max(at.Sub(g.now()), 0))
+	}
+}
+
+// fail ends the gateway with err.
+func (g *Gateway) fail(err error) {
+	select {
+	case g.failure <- err:
+	default:
+	}
+}
+
+// Run works until ctx is done and returns after the last goroutine. Nil means it was asked to stop; an error, that the
+// store can't go on: the process must end and be started again.
+func (g *Gateway) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wg sync.WaitGroup
+	// The router ends after all others, so that what they have still to commit is committed.
+	routerCtx, stopRouter := context.WithCancel(context.WithoutCancel(ctx))
+	routerDone := make(chan struct{})
+	go func() {
+		defer close(routerDone)
+		defer close(g.stopped)
+		if err := g.intake(routerCtx); err != nil {
+			g.fail(err)
+		}
+		cancel()
+	}()
+	if err := g.inside(ctx, func(b *batch) { g.begin(b) }); err != nil && ctx.Err() == nil && !errors.Is(err, ErrStopped) {
+		g.fail(err)
+		cancel()
+	}
+	for _, part := range []func(context.Context) error{
+		g.readInbox, g.publishCommands, g.keepHouse,
+		func(ctx context.Context) error { g.sender.run(ctx); return nil },
+	} {
+		wg.Go(func() {
+			if err := part(ctx); err != nil {
+				g.fail(err)
+				cancel()
+			}
+		})
+	}
+	var failed error
+	select {
+	case <-ctx.Done():
+	case failed = <-g.failure:
+		cancel()
+	}
+	wg.Wait()
+	stopRouter()
+	<-routerDone
+	if failed == nil {
+		select {
+		case failed = <-g.failure:
+		default:
+		}
+	}
+	if failed != nil {
+		return fmt.Errorf("gateway: %w", failed)
+	}
+	return nil
+}
+
+// begin takes up what was left when the process before us ended, and knows the devices that need no message to be known.
+func (g *Gateway) begin(b *batch) {
+	now := g.now()
+	for _, c := range g.commands.open {
+		if c.State == Received || now.Sub(c.Changes[len(c.Changes)-1].At) < echoTime {
+			g.echo.expect(commandMessage(c, now))
+		}
+		g.commands.step(b, c, now, restarted{})
+		if !c.Ended() && c.State != Received {
+			g.arm(c.Deadline)
+		}
+	}
+	g.fixedDevices(b, now)
+	if len(g.who.Load().owners) > 0 {
+		b.change.Append = append(b.change.Append, roomRecord(ids.ControlRoom, "", now))
+	}
+}
+
+// fixedDevices makes the devices of rules without captures known, so that they can be commanded before they say anything.
+func (g *Gateway) fixedDevices(b *batch, now time.Time) {
+	for _, r := range g.rules.Load().list {
+		if len(r.captures) > 0 {
+			continue
+		}
+		s, err := r.subject(nil)
+		if err != nil {
+			g.log.Warn("a rule's device can't be", logkey.Rule, r.spec.Topic, logkey.Error, err)
+			continue
+		}
+		d, changed, err := g.devices.of(s)
+		if err != nil {
+			g.log.Warn("a rule's device can't be", logkey.Rule, r.spec.Topic, logkey.Error, err)
+		} else if changed {
+			g.directory.put(d)
+			b.change.Append = append(b.change.Append, roomRecord(d.Room, d.ID, now))
+		}
+	}
+}
+
+// keepHouse does what is due now and then.
+func (g *Gateway) keepHouse(ctx context.Context) error {
+	beat := time.NewTicker(5 * time.Second)
+	defer beat.Stop()
+	var swept time.Time
+	for {
+		if now := g.now(); now.Sub(swept) > time.Minute {
+			swept = now
+			for {
+				c, err := forgetOldIDs(g.store, now)
+				if err != nil {
+					return err
+				}
+				if len(c.Put) == 0 {
+					break
+				}
+				if err := g.store.Commit(c); err != nil {
+					break // a full disk: next time
+				}
+			}
+		}
+		select {
+		case <-beat.C:
+			g.cfg.Beat("gateway")
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// Ready lists what keeps the gateway from doing its work; empty when nothing does.
+func (g *Gateway) Ready() []string { return g.state.why() }
+
+// Alert tells the owners something in the control room, at most once in ten minutes for each key.
+func (g *Gateway) Alert(text, key string) {
+	now := g.now()
+	if len(g.who.Load().owners) == 0 || !g.state.mayTell(key, now) {
+		return
+	}
+	go func() { // callers may hold what a commit needs
+		if err := g.store.Commit(lane.Change{Append: []lane.Record{alertRecord(now, text)}}); err != nil {
+			g.log.Error("an alert could not be stored", logkey.Error, err)
+		}
+	}()
+}
+
+// alertRecord is a message of the bot to the owners.
+func alertRecord(now time.Time, text string) lane.Record {
+	return lane.Record{Lane: ids.ControlRoom, ID: ids.NewULID(now), Class: lane.Alarm, At: now, Post: lane.Post{Kind: lane.Text, Text: text}}
+}
+
+// tellFull says in the control room that the store is full; without the store, since it is full.
+func (g *Gateway) tellFull(ctx context.Context, why error) {
+	now := g.now()
+	if !g.state.mayTell("full", now) {
+		return
+	}
+	g.log.Error("the store is full: nothing is acknowledged until there is room", logkey.Error, why)
+	have, ok := g.rooms.list()[ids.ControlRoom]
+	if !ok || have.Room == "" {
+		return
+	}
+	r := alertRecord(now, "My disk is full: "+why.Error()+". Messages from devices wait with their senders until there is room.")
+	go func() {
+		if o := g.matrix.Send(ctx, have.Room, g.cfg.Bot, r); o.Verdict != lane.Done {
+			g.log.Warn("nobody could be told that the store is full", logkey.Error, o)
+		}
+	}()
+}

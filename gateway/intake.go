@@ -1,0 +1,329 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/gatepost/gatepost/gateway/lane"
+	"github.com/gatepost/gatepost/internal/ids"
+	"github.com/gatepost/gatepost/internal/logkey"
+	"github.com/gatepost/gatepost/mqtt/topic"
+)
+
+// The intake takes messages from both kinds of broker, routes them and commits what came of it before it says so:
+//
+//	Submit -> queue (bounded in bytes) -> route (owns the devices) -> commit -> done(nil)
+//
+// While one batch is committed the next is routed. A batch is at most 256 messages or 1 MiB.
+const (
+	queueBytes   = 8 << 20
+	batchRecords = 256
+	batchBytes   = 1 << 20
+)
+
+// ErrStopped is what done gets for messages that were not committed because the gateway stops. They are not acknowledged,
+// so whoever sent them sends them again.
+var ErrStopped = errors.New("gateway: stopped before the message was stored")
+
+// arrival is a message that waits to be stored.
+type arrival struct {
+	msg  topic.Message
+	done func(error)
+}
+
+// batch is what one commit takes in.
+type batch struct {
+	change lane.Change
+	dones  []func(error)
+	after  []func() // what becomes true once it is committed
+	marks  []mark
+	began  time.Time
+}
+
+// queue is a list of arrivals bounded in bytes. Safe for concurrent use.
+type queue struct {
+	mu     sync.Mutex
+	room   *sync.Cond // somebody took, or closed
+	more   chan struct{}
+	list   []arrival
+	bytes  int
+	closed bool
+}
+
+func newQueue() *queue {
+	q := &queue{more: make(chan struct{}, 1)}
+	q.room = sync.NewCond(&q.mu)
+	return q
+}
+
+func weight(m topic.Message) int { return len(m.Payload) + len(m.Topic) + 200 }
+
+// put waits for room. A message that is larger than the queue gets in when the queue is empty.
+func (q *queue) put(a arrival) bool {
+	w := weight(a.msg)
+	q.mu.Lock()
+	for !q.closed && q.bytes > 0 && q.bytes+w > queueBytes {
+		q.room.Wait()
+	}
+	if q.closed {
+		q.mu.Unlock()
+		return false
+	}
+	q.list = append(q.list, a)
+	q.bytes += w
+	q.mu.Unlock()
+	select {
+	case q.more <- struct{}{}:
+	default:
+	}
+	return true
+}
+
+// take gives the next batch, or nothing when the queue is empty.
+func (q *queue) take() []arrival {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n, size := 0, 0
+	for n < len(q.list) && n < batchRecords && (n == 0 || size+weight(q.list[n].msg) <= batchBytes) {
+		size += weight(q.list[n].msg)
+		n++
+	}
+	out := q.list[:n:n]
+	q.list = q.list[n:]
+	if len(q.list) == 0 {
+		q.list = nil // the taken part stays the taker's
+	}
+	q.bytes -= size
+	q.room.Broadcast()
+	return out
+}
+
+// close refuses what comes and gives back what waits.
+func (q *queue) close() []arrival {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	out := q.list
+	q.list, q.bytes = nil, 0
+	q.room.Broadcast()
+	return out
+}
+
+// Submit hands a message over. It waits while more than 8 MiB wait already, and calls done once, from another goroutine:
+// with nil when everything that follows from the message is on disk, so that it may be acknowledged. The payload becomes
+// the gateway's. Safe for concurrent use; messages of one caller keep their order.
+func (g *Gateway) Submit(m topic.Message, done func(error)) {
+	if !g.queue.put(arrival{m, done}) {
+		done(ErrStopped)
+	}
+}
+
+// Deliver is Submit for callers that wait. When ctx ends first, its error comes back and the message may be stored later.
+func (g *Gateway) Deliver(ctx context.Context, m topic.Message) error {
+	done := make(chan error, 1)
+	g.Submit(m, func(err error) { done <- err })
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// intake routes and commits until ctx is done. It returns an error when the store can't go on.
+func (g *Gateway) intake(ctx context.Context) error {
+	batches := make(chan *batch)
+	var wg sync.WaitGroup
+	var failed error
+	ctx, cancel := context.WithCancel(ctx)
+	wg.Go(func() {
+		defer cancel()
+		for b := range batches {
+			if err := g.commitBatch(ctx, b); err != nil {
+				failed = err
+				break
+			}
+		}
+		for b := range batches { // after a failure
+			b.finish(ErrStopped)
+		}
+	})
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-g.queue.more:
+			for list := g.queue.take(); len(list) > 0; list = g.queue.take() {
+				batches <- g.routeAll(list)
+			}
+		case f := <-g.inRouter:
+			b := &batch{}
+			f(b)
+			b.change.Put = append(b.change.Put, g.devices.flush()...)
+			batches <- b
+		case <-g.commandTimer.C:
+			b := &batch{}
+			g.nextTick = time.Time{}
+			g.commands.tick(b, g.now())
+			batches <- b
+		case <-g.idleMarks.C:
+			if items := g.marks.clear(); items != nil {
+				batches <- &batch{change: lane.Change{Put: items}}
+			}
+		}
+	}
+	for _, a := range g.queue.close() {
+		a.done(ErrStopped)
+	}
+	close(batches)
+	wg.Wait()
+	return failed
+}
+
+func (b *batch) finish(err error) {
+	for _, done := range b.dones {
+		done(err)
+	}
+}
+
+// commitBatch commits until it succeeds: while the disk is full nothing is acknowledged, and people are told.
+func (g *Gateway) commitBatch(ctx context.Context, b *batch) error {
+	for {
+		err := g.store.Commit(b.change)
+		if err == nil {
+			break
+		}
+		var full interface{ NoSpace() bool }
+		if !errors.As(err, &full) || !full.NoSpace() {
+			b.finish(ErrStopped)
+			return err
+		}
+		g.state.full(true)
+		g.tellFull(ctx, err)
+		select {
+		case <-ctx.Done():
+			b.finish(ErrStopped)
+			return nil
+		case <-time.After(time.Second):
+		}
+	}
+	g.state.full(false)
+	for _, f := range b.after {
+		f()
+	}
+	b.finish(nil)
+	g.marks.acked(b.marks)
+	if !b.began.IsZero() {
+		g.metrics.batch.Observe(time.Since(b.began).Seconds())
+	}
+	return nil
+}
+
+// routeAll works out what one batch of messages does to the store. Only the router goroutine calls it.
+func (g *Gateway) routeAll(list []arrival) *batch {
+	b := &batch{began: time.Now(), dones: make([]func(error), 0, len(list))}
+	for _, a := range list {
+		b.dones = append(b.dones, a.done)
+		g.routeOne(b, a.msg)
+	}
+	b.change.Put = append(b.change.Put, g.devices.flush()...)
+	if items := g.marks.items(b.marks); items != nil {
+		b.change.Put = append(b.change.Put, items...)
+		g.idleMarks.Reset(time.Second)
+	}
+	return b
+}
+
+func (g *Gateway) routeOne(b *batch, m topic.Message) {
+	g.metrics.messages.Inc("in")
+	if m.QoS > 0 {
+		k := mark{client: m.Client, packet: m.PacketID, hash: hash(m)}
+		if g.marks.seen(k, m.Dup) {
+			g.metrics.repeated.Inc("packet")
+			return
+		}
+		b.marks = append(b.marks, k)
+	}
+	if g.echo.ours(m) {
+		g.metrics.repeated.Inc("echo")
+		return
+	}
+	if !m.Retained {
+		g.commands.answered(b, m)
+	}
+	rules := g.rules.Load()
+	rule, captures := rules.match(m.Topic)
+	if rule == nil {
+		if !rules.Wants(m.Topic) {
+			g.metrics.unmatched.Inc()
+			g.unmatched.add(m)
+		}
+		return
+	}
+	s, err := rule.subject(captures)
+	if err != nil {
+		g.refuseMessage(m, err)
+		return
+	}
+	d, changed, err := g.devices.of(s)
+	if err != nil {
+		g.refuseMessage(m, err)
+		return
+	}
+	if changed {
+		g.directory.put(d)
+		b.change.Append = append(b.change.Append, roomRecord(d.Room, d.ID, m.Time))
+	}
+	if rule.id != nil && !m.Retained {
+		switch id, err := rule.id.Render(vars(s, m)); {
+		case err != nil:
+			g.log.Warn("the rule's id gave an error; the message is taken as new", logkey.Rule, rule.spec.Topic, logkey.Topic, m.Topic, logkey.Error, err)
+		case id == "":
+		case g.ids.seen(d.ID, id, m.Time):
+			g.metrics.repeated.Inc("id")
+			return
+		default:
+			b.change.Put = append(b.change.Put, g.ids.add(d.ID, id, m.Time))
+		}
+	}
+	if r, ok := d.post(s, m, ids.NewULID(m.Time)); ok {
+		b.change.Append = append(b.change.Append, r)
+	}
+}
+
+// roomRecord makes the sender look after a room even when nothing is to be said in it.
+func roomRecord(key ids.RoomKey, device ids.DeviceID, now time.Time) lane.Record {
+	return lane.Record{Lane: key, ID: ids.NewULID(now), Device: device, Class: lane.State, Key: "room", At: now, Post: lane.Post{Kind: lane.Room}}
+}
+
+// inside runs f in the router goroutine, which owns devices and commands, and waits until what f put into the batch is
+// committed. ErrStopped means it was not.
+func (g *Gateway) inside(ctx context.Context, f func(b *batch)) error {
+	done := make(chan error, 1)
+	select {
+	case g.inRouter <- func(b *batch) {
+		b.dones = append(b.dones, func(err error) { done <- err })
+		f(b)
+	}:
+	case <-g.stopped:
+		return ErrStopped
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-g.stopped:
+		return ErrStopped
+	}
+}
+
+// refuseMessage reports a message that a rule matches but that can't be anybody's. It is acknowledged: sent again it would
+// fare no better.
+func (g *Gateway) refuseMessage(m topic.Message, err error) {
+	g.metrics.refused.Inc()
+	g.log.Warn("message refused", logkey.Topic, m.Topic, logkey.Error, err)
+	g.unmatched.add(m)
+	g.Alert("A message on "+m.Topic+" was refused: "+err.Error(), "refused "+m.Topic)
+}
