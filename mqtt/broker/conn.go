@@ -39,6 +39,7 @@ type conn struct {
 	// The reader's.
 	client *mqtt.Client // from CONNECT on
 	first  firstPacket
+	last   byte // of what was read
 	holds  holding
 	ended  bool // OnDisconnect has seen it
 	idle   time.Duration
@@ -70,7 +71,11 @@ func connOf(cl *mqtt.Client) *conn {
 // Read passes on what the client sends, once the first packet is seen to be a CONNECT of a sane size.
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	if n > 0 && !c.first.ok() {
+	if n == 0 {
+		return 0, err
+	}
+	c.last = p[n-1]
+	if !c.first.ok() {
 		if err := c.first.check(p[:n]); err != nil {
 			return 0, err
 		}

@@ -228,7 +228,7 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 		}
 	case packets.Puback, packets.Pubrec, packets.Pubrel, packets.Pubcomp, packets.Subscribe, packets.Unsubscribe:
 	case packets.Disconnect:
-		if pk.ReasonCode != packets.CodeDisconnectWillMessage.Code {
+		if c.disconnectReason(pk) == packets.CodeDisconnect.Code {
 			c.will.take() // a goodbye: nothing is to be said
 		}
 		return pk, nil
@@ -238,6 +238,15 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 	h.b.gate.enter(c)
 	c.ids.before(cl, pk)
 	return pk, nil
+}
+
+// disconnectReason is the reason code of a client's DISCONNECT. The library overlooks one that stands alone. It is the
+// last byte that the client sends.
+func (c *conn) disconnectReason(pk packets.Packet) byte {
+	if !c.v3 && pk.FixedHeader.Remaining == 1 {
+		return c.last
+	}
+	return pk.ReasonCode
 }
 
 // OnPacketProcessed comes after the packet was handled, with an error or without.

@@ -36,19 +36,38 @@ func TestWillIsDeliveredAndRouted(t *testing.T) {
 	}
 }
 
-func TestGoodbyeSendsNoWill(t *testing.T) {
+func TestGoodbye(t *testing.T) {
 	t.Parallel()
-	f := start(t, nil)
-	c := connect(t, f.addr, login{id: "dev", clean: true, will: "want/will"})
-	c.send(t, []byte{0xE0, 0})
-	c.wantClosed(t)
-	c = connect(t, f.addr, login{id: "dev", level: 5, clean: true, will: "want/will"})
-	c.send(t, []byte{0xE0, 1, 0x04}) // disconnect with will message
-	c.wantClosed(t)
-	f.await(t, 1)
-	eventually(t, "both have gone", func() bool { return len(f.Clients()) == 0 })
-	if got := f.delivered(); len(got) != 1 {
-		t.Errorf("%d wills, want the one that was asked for", len(got))
+	for _, tc := range []struct {
+		name   string
+		level  byte
+		packet []byte
+		will   bool
+	}{
+		{"3.1.1", 4, []byte{0xE0, 0}, false},
+		{"5", 5, []byte{0xE0, 0}, false},
+		{"5 with reason 0", 5, []byte{0xE0, 1, 0}, false},
+		{"5 with will", 5, []byte{0xE0, 1, 0x04}, true},
+		{"5 with will and properties", 5, []byte{0xE0, 2, 0x04, 0}, true},
+		{"5 with an error", 5, []byte{0xE0, 2, 0x80, 0}, true},
+		{"5 garbage", 5, []byte{0xE1, 0}, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			f := start(t, nil)
+			c := connect(t, f.addr, login{id: "dev", level: tc.level, clean: true, will: "want/will"})
+			c.send(t, tc.packet)
+			c.wantClosed(t)
+			want := 1
+			if tc.will {
+				want = 2
+			}
+			eventually(t, "it has gone", func() bool { return len(f.Clients()) == 0 })
+			other := connect(t, f.addr, login{id: "other", clean: true, will: "want/other"})
+			other.Close() // whose will comes later
+			if got := f.await(t, want); got[len(got)-1].Topic != "want/other" {
+				t.Errorf("wills: %v, want %d", got, want)
+			}
+		})
 	}
 }
 
