@@ -26,6 +26,7 @@ type fakeBroker struct {
 	mu       sync.Mutex
 	sessions map[string]*fakeSession
 	conns    map[net.Conn]bool
+	retained map[string]message
 	seen     []packet // all packets of clients without clean session, in order
 }
 
@@ -42,7 +43,7 @@ func newFakeBroker(t *testing.T, s setup) *fakeBroker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &fakeBroker{ln: ln, setup: s, sessions: map[string]*fakeSession{}, conns: map[net.Conn]bool{}}
+	b := &fakeBroker{ln: ln, setup: s, sessions: map[string]*fakeSession{}, conns: map[net.Conn]bool{}, retained: map[string]message{}}
 	if s.tls != nil {
 		b.ln = tls.NewListener(ln, s.tls.server(t, s.clientCert))
 	}
@@ -205,6 +206,11 @@ func (b *fakeBroker) handle(c net.Conn, s *fakeSession, p packet, lasting bool) 
 				qos = 0x80
 			} else {
 				s.filters[name] = true
+				for _, m := range b.retained {
+					if matches(name, m.topic) {
+						defer s.send(m)
+					}
+				}
 			}
 			answer = append(answer, qos)
 		}
@@ -220,24 +226,35 @@ func (b *fakeBroker) handle(c net.Conn, s *fakeSession, p packet, lasting bool) 
 
 // route is called with mu held.
 func (b *fakeBroker) route(m message) {
+	if m.retain {
+		b.retained[m.topic] = m
+		m.retain = false
+	}
 	for _, s := range b.sessions {
 		for name := range s.filters {
-			f, err := topic.ParseFilter(name)
-			if err != nil || !f.Match(m.topic) {
-				continue
+			if matches(name, m.topic) {
+				s.send(m)
+				break
 			}
-			copied := m
-			copied.retain, copied.dup = false, false
-			if m.qos == 1 {
-				s.nextID++
-				copied.id = s.nextID
-				s.queue = append(s.queue, &copied)
-			}
-			if s.out != nil {
-				_, err := s.out.Write(copied.packet().encode())
-				copied.dup = err == nil
-			}
-			break
 		}
 	}
+}
+
+// send is called with the broker's mu held.
+func (s *fakeSession) send(m message) {
+	m.dup = false
+	if m.qos == 1 {
+		s.nextID++
+		m.id = s.nextID
+		s.queue = append(s.queue, &m)
+	}
+	if s.out != nil {
+		_, err := s.out.Write(m.packet().encode())
+		m.dup = err == nil
+	}
+}
+
+func matches(filter, name string) bool {
+	f, err := topic.ParseFilter(filter)
+	return err == nil && f.Match(name)
 }

@@ -22,7 +22,7 @@ type intake struct {
 	used  int64
 	queue []item
 	open  int           // delivered and not done
-	freed chan struct{} // closed and made anew when used goes down
+	freed chan struct{} // not nil: to be closed when used goes down
 	wake  chan struct{} // holds one token when there may be something in queue
 	idle  chan struct{} // not nil: to be closed when queue and open are empty
 }
@@ -36,7 +36,7 @@ type item struct {
 }
 
 func newIntake(limit int64, deliver func(topic.Message, func(error))) *intake {
-	return &intake{deliver: deliver, limit: limit, freed: make(chan struct{}), wake: make(chan struct{}, 1)}
+	return &intake{deliver: deliver, limit: limit, wake: make(chan struct{}, 1)}
 }
 
 // take reserves n bytes and returns nil, or a channel that is closed when a new try makes sense. When nothing else is in
@@ -45,6 +45,9 @@ func (in *intake) take(n int64) <-chan struct{} {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.used > 0 && in.used+n > in.limit {
+		if in.freed == nil {
+			in.freed = make(chan struct{})
+		}
 		return in.freed
 	}
 	in.used += n
@@ -56,8 +59,10 @@ func (in *intake) give(n int64) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.used -= n
-	close(in.freed)
-	in.freed = make(chan struct{})
+	if in.freed != nil {
+		close(in.freed)
+		in.freed = nil
+	}
 	in.checkIdle()
 }
 

@@ -24,7 +24,7 @@ func TestMosquitto(t *testing.T) {
 	suite(t, func(t *testing.T, s setup) broker {
 		t.Helper()
 		dir := t.TempDir()
-		addr := freeAddr(t)
+		addr := freePort(t)
 		host, port, _ := net.SplitHostPort(addr)
 		lines := []string{
 			"user root", "persistence false", "log_dest none", // it would change to a user who may not read our files
@@ -32,7 +32,7 @@ func TestMosquitto(t *testing.T) {
 		}
 		url := "mqtt://" + addr
 		if s.ws { // it does not start without a plain listener, and binds to an address with IPv4 only
-			web := freeAddr(t)
+			web := freePort(t)
 			_, port, _ := net.SplitHostPort(web)
 			url = "ws://" + web
 			lines = append(lines, fmt.Sprintf("listener %s %s", port, host), "protocol websockets", "socket_domain ipv4")
@@ -76,15 +76,4 @@ func TestMosquitto(t *testing.T) {
 		t.Cleanup(func() { stop() })
 		return broker{url: url, addr: addr, forget: func() { stop(); launch() }}
 	})
-}
-
-// freeAddr finds a port on loopback that nobody uses.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
 }

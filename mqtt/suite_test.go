@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -98,8 +99,10 @@ func suite(t *testing.T, start func(*testing.T, setup) broker) {
 				dev.publish("a/x", fmt.Sprint(i))
 			}
 			var batch []delivery
+			var order []int
 			for i := range n {
 				d := h.expect("a/x", fmt.Sprint(i))
+				order = append(order, int(d.PacketID))
 				if batch = append(batch, d); len(batch) == 10 { // done in any order
 					for j := len(batch) - 1; j >= 0; j-- {
 						batch[j].done(nil)
@@ -108,6 +111,29 @@ func suite(t *testing.T, start func(*testing.T, setup) broker) {
 				}
 			}
 			eventually(t, "the acknowledgements", func() bool { return p.count(tPuback) == n })
+			for i, ack := range p.packets(tPuback) {
+				f := fields{b: ack.body}
+				if id := f.int(); id != order[i] {
+					t.Fatalf("acknowledgement %d is for packet %d, want %d", i, id, order[i])
+				}
+			}
+			if n := h.in.bytes(); n != 0 {
+				t.Errorf("%d bytes in flight when all is done", n)
+			}
+		},
+		"a retained message is marked": func(t *testing.T) {
+			b, _, url := plain(t)
+			dev := newDevice(t, b.addr, "", "")
+			dev.send1(message{topic: "a/1", payload: "old", qos: 1, retain: true})
+			h := run(t, Config{URL: url, Filters: filters(t, "a/#")})
+			old := h.expect("a/1", "old")
+			old.done(nil)
+			dev.send1(message{topic: "a/1", payload: "news", qos: 0})
+			news := h.expect("a/1", "news")
+			news.done(nil)
+			if !old.Retained || news.Retained || news.QoS != 0 || news.PacketID != 0 {
+				t.Errorf("got %+v, then %+v", old.Message, news.Message)
+			}
 		},
 		"a session that was kept needs no subscription": func(t *testing.T) {
 			b, p, url := plain(t)
@@ -326,8 +352,17 @@ func suite(t *testing.T, start func(*testing.T, setup) broker) {
 				t.Fatal(err)
 			}
 			h.expect("a", "through TLS").done(nil)
-			h = run(t, Config{URL: b.url, CAFile: newAuthority(t).file("ca.pem")})
+			other := newAuthority(t).file("ca.pem")
+			h = run(t, Config{URL: b.url, CAFile: other})
 			eventually(t, "the refusal", func() bool { return strings.Contains(h.last().Reason, "authority that we do not trust") })
+			right, err := os.ReadFile(a.file("ca.pem"))
+			if err == nil {
+				err = os.WriteFile(other, right, 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			h.connected(1) // files are read for each connection
 		},
 		"client certificate": func(t *testing.T) {
 			a := newAuthority(t)
@@ -341,8 +376,8 @@ func suite(t *testing.T, start func(*testing.T, setup) broker) {
 			b := start(t, setup{ws: true})
 			h := run(t, Config{URL: b.url, Filters: filters(t, "a/#")})
 			h.connected(1)
-			for i := range 50 {
-				payload := strings.Repeat("x", i*997)
+			for i, size := range []int{0, 1, 100, 126, 5000, 20_000} { // mosquitto is slow with large ones
+				payload := strings.Repeat("x", size)
 				if err := h.Publish(t.Context(), "a/b", []byte(payload), byte(i%2), false); err != nil {
 					t.Fatal(err)
 				}
