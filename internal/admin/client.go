@@ -39,6 +39,21 @@ func NewClient(path string) *Client {
 // Socket is the path that the client was made for.
 func (c *Client) Socket() string { return c.socket }
 
+// Ping is nil when a gateway answers on the socket, whether all is well with it or not; ErrNotRunning when none does.
+func (c *Client) Ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://gatepost/healthz", nil)
+	if err != nil {
+		return fmt.Errorf("ping: %w", err)
+	}
+	res, err := c.do("ping", req)
+	if err != nil {
+		return err
+	}
+	return res.Body.Close()
+}
+
 // Call asks for a verb and decodes its answer into out (nil: it is not looked at). A nil in sends no body.
 // ErrNotRunning when nobody listens, *Error when the verb itself failed.
 func (c *Client) Call(ctx context.Context, verb string, in, out any) error {
@@ -98,14 +113,9 @@ func (c *Client) post(ctx context.Context, verb string, in any) (*http.Response,
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", verb, err)
 	}
-	res, err := c.http.Do(req)
-	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return nil, fmt.Errorf("%w on %s", ErrNotRunning, c.socket)
-	case errors.Is(err, fs.ErrPermission):
-		return nil, fmt.Errorf("%s belongs to another user: run this as the user of the gateway", c.socket)
-	case err != nil:
-		return nil, fmt.Errorf("%s: %w", verb, err)
+	res, err := c.do(verb, req)
+	if err != nil {
+		return nil, err
 	}
 	if res.StatusCode != http.StatusOK {
 		defer func() { _ = res.Body.Close() }()
@@ -114,6 +124,20 @@ func (c *Client) post(ctx context.Context, verb string, in any) (*http.Response,
 			return nil, fmt.Errorf("%s: %w: %w", verb, ErrCutShort, err)
 		}
 		return nil, fromWire(text)
+	}
+	return res, nil
+}
+
+// do sends a request; that nobody listens is ErrNotRunning.
+func (c *Client) do(verb string, req *http.Request) (*http.Response, error) {
+	res, err := c.http.Do(req)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return nil, fmt.Errorf("%w on %s", ErrNotRunning, c.socket)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("%s belongs to another user: run this as the user of the gateway", c.socket)
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", verb, err)
 	}
 	return res, nil
 }

@@ -23,7 +23,8 @@ func echo(_ context.Context, body json.RawMessage) (any, error) {
 
 func TestCall(t *testing.T) {
 	path := socketPath(t)
-	start(t, Config{Socket: path}, func(s *Server) {
+	unwell := func() (bool, []string) { return false, []string{"the sender hangs"} } // but there
+	start(t, Config{Socket: path, Live: unwell}, func(s *Server) {
 		s.Handle("echo", echo)
 		s.Handle("missing", func(context.Context, json.RawMessage) (any, error) {
 			return nil, fmt.Errorf("device: %w", &Error{Code: NotFound, Text: `no device "x"`})
@@ -32,6 +33,9 @@ func TestCall(t *testing.T) {
 		s.Handle("endless", func(context.Context, json.RawMessage) (any, error) { return make(chan int), nil })
 	})
 	c := NewClient(path)
+	if err := c.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 
 	var got struct{ A []int }
 	if err := c.Call(t.Context(), "echo", map[string]any{"A": []int{1, 2}}, &got); err != nil || len(got.A) != 2 {
@@ -56,9 +60,13 @@ func TestCall(t *testing.T) {
 
 func TestNotRunning(t *testing.T) {
 	path := socketPath(t)
-	err := NewClient(path).Call(t.Context(), "echo", nil, nil)
-	if !errors.Is(err, ErrNotRunning) || err.Error() != "no gatepost is running on "+path {
-		t.Fatalf("no file: %v", err)
+	for _, ask := range []func() error{
+		func() error { return NewClient(path).Call(t.Context(), "echo", nil, nil) },
+		func() error { return NewClient(path).Ping(t.Context()) },
+	} {
+		if err := ask(); !errors.Is(err, ErrNotRunning) || err.Error() != "no gatepost is running on "+path {
+			t.Fatalf("no file: %v", err)
+		}
 	}
 	dead, err := net.Listen("unix", path)
 	if err != nil {

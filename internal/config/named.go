@@ -5,6 +5,9 @@ import (
 	"slices"
 )
 
+// File is the name of the configuration file as it was given to Load.
+func (c *Config) File() string { return c.places.file }
+
 // Files lists the files that the configuration names and was read from besides itself: the registration, secrets,
 // certificates and keys, each once, in the order of the file. The store's folder and the socket are not among them. What
 // is listed need not exist.

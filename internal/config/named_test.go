@@ -32,6 +32,9 @@ admin: {token_file: admin.token}
 	if err != nil {
 		t.Fatal(err)
 	}
+	if got, want := cfg.File(), filepath.Join(dir, "gatepost.yaml"); got != want {
+		t.Errorf("file %q, want %q", got, want)
+	}
 	var want []string
 	for _, name := range []string{"registration.yaml", "broker.pem", "broker.key", "porch.secret", "admin.token"} {
 		want = append(want, filepath.Join(dir, name))
