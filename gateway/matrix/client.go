@@ -136,13 +136,13 @@ func (c *Client) keepAsking(ctx context.Context, wg *sync.WaitGroup) {
 	var said string
 	wait := firstWait
 	for {
-		select { // what was wished for before is done now
-		case <-c.again:
-		default:
-		}
 		err := c.Probe(ctx)
 		if ctx.Err() != nil {
 			return
+		}
+		select { // what was wished for so far is done: the Probe itself may have found the homeserver back
+		case <-c.again:
+		default:
 		}
 		if err == nil {
 			if !syncing && c.needsSync() {

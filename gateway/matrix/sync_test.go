@@ -1,0 +1,302 @@
+package matrix
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gatepost/gatepost/gateway/lane"
+	"github.com/gatepost/gatepost/internal/ids"
+)
+
+// account is a client in account mode that syncs into in.
+func account(t testing.TB, h *homeserver, in *inbox) *Client {
+	h.on(onWhoami, says(200, `{"user_id":"@gatepost:example.org","device_id":"D"}`))
+	return newClient(t, h, func(cfg *Config) { cfg.Mode, cfg.Token, cfg.Inbox = Account, "t", in })
+}
+
+// syncs answers /sync by the position asked for; what is not listed waits like a quiet homeserver.
+func syncs(answers map[string]string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if body, ok := answers[r.URL.Query().Get("since")]; ok {
+			says(200, body)(w, r)
+			return
+		}
+		select {
+		case <-r.Context().Done():
+		case <-time.After(syncPoll):
+			says(200, fmt.Sprintf(`{"next_batch":%q}`, r.URL.Query().Get("since")))(w, r)
+		}
+	}
+}
+
+func timeline(next string, limited bool, events ...string) string {
+	return fmt.Sprintf(`{"next_batch":%q,"rooms":{"join":{%q:{"timeline":{"events":[%s],"limited":%v,"prev_batch":"prev"}}}}}`, next, testRoom, strings.Join(events, ","), limited)
+}
+
+func TestSync(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, in := newHomeserver(t), &inbox{}
+		h.on(onSync, syncs(map[string]string{
+			"":   timeline("s1", true, message("$old", "@alice:example.org", "!open")),
+			"s1": timeline("s2", false, message("$1", "@alice:example.org", "!on"), `{"type":"m.room.topic"}`, `7`),
+			"s2": timeline("s3", false, message("$1", "@alice:example.org", "!on"), message("$2", "@alice:example.org", "!off")),
+		}))
+		stop := start(t, account(t, h, in))
+		synctest.Wait()
+		if got := in.ids(); !slices.Equal(got, []ids.EventID{"$1", "$2"}) {
+			t.Errorf("stored %v", got)
+		}
+		if got := in.positions[SourceSync]; got != "s3" {
+			t.Errorf("position %q", got)
+		}
+		if in.accepts != 3 { // the first position, and one for each answer
+			t.Errorf("%d commits", in.accepts)
+		}
+		stop()
+	})
+}
+
+func TestSyncGoesOnFromThePosition(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, in := newHomeserver(t), &inbox{positions: map[string]string{SourceSync: "s7"}}
+		h.on(onSync, syncs(map[string]string{"s7": timeline("s8", false, message("$1", "@alice:example.org", "!on"))}))
+		stop := start(t, account(t, h, in))
+		synctest.Wait()
+		if got := in.ids(); len(got) != 1 {
+			t.Errorf("stored %v", got)
+		}
+		stop()
+	})
+}
+
+// A position is asked for only after what led to it is stored.
+func TestSyncStoresBeforeItGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, in := newHomeserver(t), &inbox{positions: map[string]string{SourceSync: "s1"}}
+		h.on(onSync, syncs(map[string]string{"s1": timeline("s2", false, message("$1", "@alice:example.org", "!on"))}))
+		c := account(t, h, in)
+		s := syncer{c: c, since: "s1", kept: "s1", keptAt: time.Now()}
+		in.setFail(errors.New("no space"))
+		if _, err := s.step(t.Context()); err == nil || s.since != "s1" {
+			t.Errorf("went on to %q after %v", s.since, err)
+		}
+		in.setFail(nil)
+		if _, err := s.step(t.Context()); err != nil || s.since != "s2" || len(in.ids()) != 1 {
+			t.Errorf("%q %v %v", s.since, err, in.ids())
+		}
+		c.watch.close()
+	})
+}
+
+func TestSyncFillsGaps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, in := newHomeserver(t), &inbox{positions: map[string]string{SourceSync: "s1"}}
+		h.on(onSync, syncs(map[string]string{"s1": timeline("s2", true, message("$4", "@alice:example.org", "4"))}))
+		h.on(onMessages, func(w http.ResponseWriter, r *http.Request) {
+			q := r.URL.Query()
+			if q.Get("to") != "s1" || q.Get("dir") != "b" {
+				t.Errorf("query %v", q)
+			}
+			switch q.Get("from") {
+			case "prev":
+				says(200, `{"chunk":[`+message("$3", "@alice:example.org", "3")+`,`+message("$2", "@alice:example.org", "2")+`],"end":"p2"}`)(w, r)
+			case "p2":
+				says(200, `{"chunk":[`+message("$1", "@alice:example.org", "1")+`]}`)(w, r)
+			}
+		})
+		stop := start(t, account(t, h, in))
+		synctest.Wait()
+		if got := in.ids(); !slices.Equal(got, []ids.EventID{"$1", "$2", "$3", "$4"}) {
+			t.Errorf("stored %v, want the order of the room", got)
+		}
+		stop()
+	})
+}
+
+func TestSyncGapsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, in := newHomeserver(t), &inbox{positions: map[string]string{SourceSync: "s1"}}
+		pages := 0
+		h.on(onSync, syncs(map[string]string{"s1": timeline("s2", true, message("$last", "@alice:example.org", "x"))}))
+		h.on(onMessages, func(w http.ResponseWriter, r *http.Request) {
+			pages++
+			says(200, fmt.Sprintf(`{"chunk":[%s],"end":"p%d"}`, message(fmt.Sprintf("$%d", pages), "@alice:example.org", "x"), pages))(w, r)
+		})
+		stop := start(t, account(t, h, in))
+		synctest.Wait()
+		if pages != gapPages || len(in.ids()) != gapPages+1 {
+			t.Errorf("%d pages, %d events", pages, len(in.ids()))
+		}
+		stop()
+	})
+}
+
+func TestSyncInvitations(t *testing.T) {
+	invite := func(next, state string) string {
+		return fmt.Sprintf(`{"next_batch":%q,"rooms":{"invite":{"!dm:example.org":{"invite_state":{"events":[%s]}}}}}`, next, state)
+	}
+	ours := `{"type":"m.room.join_rules","state_key":"","sender":"@alice:example.org","content":{}},{"type":"m.room.member","state_key":"@gatepost:example.org","sender":"@alice:example.org","content":{"membership":"invite"}}`
+	theirs := `{"type":"m.room.member","state_key":"@bob:example.org","sender":"@alice:example.org","content":{"membership":"invite"}}`
+	synctest.Test(t, func(t *testing.T) {
+		h, in := newHomeserver(t), &inbox{}
+		h.on(onSync, syncs(map[string]string{"": invite("s1", ours), "s1": invite("s2", theirs)}))
+		stop := start(t, account(t, h, in))
+		synctest.Wait()
+		if len(in.events) != 1 {
+			t.Fatalf("stored %+v", in.events)
+		}
+		e := in.events[0]
+		if e.Room != "!dm:example.org" || e.Type != "m.room.member" || e.Sender != "@alice:example.org" || e.StateKey == nil || *e.StateKey != string(testBot) || !validEventID(string(e.ID)) {
+			t.Errorf("%+v", e)
+		}
+		stop()
+	})
+}
+
+func TestSyncAnswersThatAreNone(t *testing.T) {
+	for name, f := range map[string]http.HandlerFunc{
+		"HTML": says(200, `<html>`), "no position": says(200, `{}`), "500": says(500, ``), "nothing": hangsUp,
+		"half": half(200), "long position": says(200, `{"next_batch":"`+strings.Repeat("x", maxToken+1)+`"}`), "429": limited("60", `{}`),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h, in := newHomeserver(t), &inbox{positions: map[string]string{SourceSync: "s1"}}
+				h.on(onSync, f)
+				c := account(t, h, in)
+				stop := start(t, c)
+				synctest.Wait()
+				if c.Ready() == nil {
+					t.Error("ready")
+				}
+				time.Sleep(5 * time.Minute)
+				if n := h.count("GET /_matrix/client/v3/sync"); n < 4 || n > 20 {
+					t.Errorf("asked %d times in five minutes", n)
+				}
+				h.on(onSync, syncs(map[string]string{"s1": timeline("s2", false, message("$1", "@alice:example.org", "!on"))}))
+				time.Sleep(2 * time.Minute)
+				if got := in.ids(); len(got) != 1 || c.Ready() != nil {
+					t.Errorf("after that: %v, %v", got, c.Ready())
+				}
+				stop()
+			})
+		})
+	}
+}
+
+func TestSyncAnswerTooLarge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, in := newHomeserver(t), &inbox{positions: map[string]string{SourceSync: "s1"}}
+		h.on(onSync, func(w http.ResponseWriter, r *http.Request) {
+			if strings.Contains(r.URL.Query().Get("filter"), `"limit":100`) {
+				w.Header().Set("Content-Length", fmt.Sprint(syncLimit+1))
+				w.WriteHeader(200)
+				return
+			}
+			syncs(map[string]string{"s1": timeline("s2", false, message("$1", "@alice:example.org", "!on"))})(w, r)
+		})
+		stop := start(t, account(t, h, in))
+		time.Sleep(10 * time.Second)
+		if got := in.ids(); len(got) != 1 {
+			t.Errorf("stored %v", got)
+		}
+		stop()
+	})
+}
+
+// A homeserver that does not wait is not asked without end, and its positions are not written each time.
+func TestSyncDoesNotHurry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, in := newHomeserver(t), &inbox{}
+		n := 0
+		h.on(onSync, func(w http.ResponseWriter, r *http.Request) {
+			n++
+			says(200, fmt.Sprintf(`{"next_batch":"s%d"}`, n))(w, r)
+		})
+		stop := start(t, account(t, h, in))
+		time.Sleep(9*time.Minute + time.Second/2)
+		if got := h.count("GET /_matrix/client/v3/sync"); got > 541*hurried {
+			t.Errorf("asked %d times in nine minutes", got)
+		}
+		if in.accepts != 1 {
+			t.Errorf("%d commits without an event", in.accepts)
+		}
+		time.Sleep(2 * time.Minute)
+		if in.accepts != 2 {
+			t.Errorf("%d commits after ten minutes", in.accepts)
+		}
+		stop()
+	})
+}
+
+// An appservice reads by /sync only where there is no ping.
+func TestWhoSyncs(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		ping http.HandlerFunc
+		want int
+	}{
+		{"Synapse", says(200, `{}`), 0},
+		{"Dendrite", says(404, `{"errcode":"M_UNRECOGNIZED"}`), 1},
+		{"no url in the registration", says(400, `{"errcode":"M_URL_NOT_SET"}`), 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHomeserver(t)
+				h.on(onPing, c.ping)
+				h.on(onSync, func(w http.ResponseWriter, r *http.Request) {
+					if r.URL.Query().Get("user_id") != string(testBot) {
+						t.Errorf("query %v", r.URL.Query())
+					}
+					waits(w, r)
+				})
+				stop := start(t, newClient(t, h, nil))
+				synctest.Wait()
+				if n := h.count("GET /_matrix/client/v3/sync"); n != c.want {
+					t.Errorf("%d syncs", n)
+				}
+				stop()
+			})
+		})
+	}
+}
+
+func TestFiltersAreJSON(t *testing.T) {
+	for _, f := range []string{messagesFilter, syncFilter(10)} {
+		if !json.Valid([]byte(f)) || !strings.Contains(f, "m.room.redaction") {
+			t.Error(f)
+		}
+	}
+}
+
+func FuzzSync(f *testing.F) {
+	f.Add([]byte(timeline("s2", false, message("$1", "@a:b", "x"))))
+	f.Add([]byte(`{"next_batch":"x","rooms":{"invite":{"!r":{"invite_state":{"events":[{"type":"m.room.member","state_key":"@gatepost:example.org","sender":"@a:b","content":{"membership":"invite"}},null]}}},"leave":{"bad":{}}}}`))
+	h := newHomeserver(f)
+	h.on(onMessages, says(403, `{"errcode":"M_FORBIDDEN"}`))
+	c := account(f, h, &inbox{})
+	f.Fuzz(func(t *testing.T, body []byte) {
+		var res syncResponse
+		if json.Unmarshal(body, &res) != nil {
+			return
+		}
+		for _, since := range []string{"", "s1"} {
+			s := syncer{c: c, since: since}
+			events, err := s.collect(t.Context(), res)
+			if err != nil && lane.OutcomeOf(err).Verdict != lane.Retry {
+				t.Fatal(err)
+			}
+			for _, e := range events {
+				if !validEventID(string(e.ID)) || !validRoomID(string(e.Room)) || !validUserID(string(e.Sender)) || since == "" && e.Type != "m.room.member" {
+					t.Fatalf("%+v", e)
+				}
+			}
+		}
+	})
+}
