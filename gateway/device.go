@@ -99,7 +99,7 @@ func (t *devices) of(s subject) (d *Device, changed bool, err error) {
 	}
 	was := place{d.Name, d.Room, d.RoomName, d.Space}
 	d.Name, d.Room, d.RoomName, d.Space = s.name, s.room, s.roomName, s.space
-	if !maps.Equal(d.Rules[s.rule.spec.Topic], s.captures) || d.Rules[s.rule.spec.Topic] == nil {
+	if old, ok := d.Rules[s.rule.spec.Topic]; !ok || !maps.Equal(old, s.captures) {
 		d.Rules[s.rule.spec.Topic] = s.captures
 	}
 	t.dirty[d.ID] = true

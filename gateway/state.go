@@ -21,8 +21,8 @@ func (s *state) sending(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stuck = ""
-	if o := lane.OutcomeOf(err); o.Verdict == lane.Stop || o.Verdict == lane.Retry && !o.Limited {
-		s.stuck = "the homeserver takes nothing: " + o.Error()
+	if o := lane.OutcomeOf(err); o.Verdict == lane.Stop {
+		s.stuck = "the homeserver takes nothing from us: " + o.Error()
 	}
 }
 

@@ -183,7 +183,7 @@ func (g *Gateway) Wants(name string) bool { return g.rules.Load().Wants(name) }
 func (g *Gateway) RuleOf(d Device) string {
 	rules := g.rules.Load()
 	for _, r := range rules.list {
-		if d.Rules[r.spec.Topic] != nil {
+		if _, ok := d.Rules[r.spec.Topic]; ok {
 			return r.spec.Topic
 		}
 	}

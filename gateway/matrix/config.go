@@ -138,18 +138,26 @@ func (cfg *Config) check() (*url.URL, error) {
 	return base, errors.Join(errs...)
 }
 
+const letters, digits = "abcdefghijklmnopqrstuvwxyz", "0123456789"
+
 // validServerName holds for host names, addresses and a port; it keeps out what would change the meaning of an id.
 func validServerName(s string) bool {
-	return s != "" && len(s) <= 230 && strings.IndexFunc(s, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune(".-:[]", r))
-	}) < 0
+	return s != "" && len(s) <= 230 && madeOf(strings.ToLower(s), letters+digits+".-:[]")
 }
 
 // validLocalpart is the grammar of new user ids (Appendices, User Identifiers).
 func validLocalpart(s string) bool {
-	return s != "" && len(s) < maxUserID && strings.IndexFunc(s, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || strings.ContainsRune("._=-/+", r))
-	}) < 0
+	return s != "" && len(s) < maxUserID && madeOf(s, letters+digits+"._=-/+")
+}
+
+// madeOf says whether s holds only bytes of set, which is ASCII.
+func madeOf(s, set string) bool {
+	for i := range len(s) {
+		if strings.IndexByte(set, s[i]) < 0 {
+			return false
+		}
+	}
+	return true
 }
 
 func validRoomID(s string) bool { return wellFormed(s, '!') }

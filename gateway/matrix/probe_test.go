@@ -117,13 +117,17 @@ func TestRunWaitsForTheHomeserver(t *testing.T) {
 		h.on(onSend, says(200, `{"event_id":"$1"}`))
 		h.setAway(true)
 		c.watch.close()
-		c.Send(t.Context(), testRoom, testGhost, textRecord())
+		if o := c.Send(t.Context(), testRoom, testGhost, textRecord()); o.Verdict != lane.Retry {
+			t.Errorf("away: %+v", o)
+		}
 		time.Sleep(time.Hour)
 		if n := h.count(ping); n != 1 {
 			t.Errorf("%d pings without a homeserver", n)
 		}
 		h.setAway(false)
-		c.Send(t.Context(), testRoom, testGhost, textRecord())
+		if o := c.Send(t.Context(), testRoom, testGhost, textRecord()); o.Verdict != lane.Done {
+			t.Errorf("back: %+v", o)
+		}
 		time.Sleep(time.Minute)
 		if n := h.count(ping); n != 2 {
 			t.Errorf("%d pings after it came back", n)

@@ -68,7 +68,7 @@ func (c *Client) do(ctx context.Context, r request) error {
 
 	cli := c.session(r)
 	params.URL = cli.BuildURLWithQuery(r.path, r.query)
-	_, res, err := cli.MakeFullRequestWithResp(ctx, params)
+	_, res, err := cli.MakeFullRequestWithResp(ctx, params) //nolint:bodyclose // mautrix has read and closed it
 	label := "network"
 	if res != nil {
 		label = statusLabel(res.StatusCode)

@@ -37,7 +37,7 @@ func TestSendOutcome(t *testing.T) {
 		{"nothing", hangsUp, lane.Outcome{Verdict: lane.Unknown, Code: "network"}},
 		{"half a body", half(200), lane.Outcome{Verdict: lane.Unknown, Code: "HTTP 200", Reason: "unexpected EOF"}},
 		{"half a refusal", half(403), lane.Outcome{Verdict: lane.Retry, Code: "HTTP 403"}},
-		{"endless body", endless, lane.Outcome{Verdict: lane.Unknown, Code: codeTooLong}},
+		{"a body without end", endless, lane.Outcome{Verdict: lane.Unknown, Code: codeTooLong}},
 		{"slow", waits, lane.Outcome{Verdict: lane.Unknown, Code: "network", Reason: "no answer in time"}},
 		{"no event id", says(200, `{}`), lane.Outcome{Verdict: lane.Unknown, Code: "HTTP 200", Reason: "no event id"}},
 		{"bad event id", says(200, `{"event_id":"../x"}`), lane.Outcome{Verdict: lane.Unknown, Code: "HTTP 200", Reason: "no event id"}},

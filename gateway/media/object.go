@@ -252,7 +252,9 @@ func (w *walker) line(name, value string) {
 // short makes one line of at most max characters.
 func short(s string, max int) string {
 	out, cut := Text([]byte(s), max)
-	out = strings.Join(strings.FieldsFunc(out, func(r rune) bool { return r == '\n' }), " ")
+	if strings.Contains(out, "\n") {
+		out = strings.Join(strings.FieldsFunc(out, func(r rune) bool { return r == '\n' }), " ")
+	}
 	if cut {
 		out += "…"
 	}

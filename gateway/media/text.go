@@ -12,6 +12,9 @@ import (
 // and no mentions (NoMentions). At most max characters come out; cut says that there would have been more. Bytes far behind
 // the cut are not looked at. For HTML, EscapeHTML comes on top.
 func Text(b []byte, max int) (s string, cut bool) {
+	if len(b) <= max && printable(b) {
+		return NoMentions(string(b)), false
+	}
 	var out strings.Builder
 	out.Grow(min(len(b), 4*max))
 	n := 0
@@ -41,6 +44,16 @@ func Text(b []byte, max int) (s string, cut bool) {
 		out.WriteRune(r)
 	}
 	return NoMentions(out.String()), cut
+}
+
+// printable is true for ASCII without control characters: most of what devices say.
+func printable(b []byte) bool {
+	for _, c := range b {
+		if c < ' ' || c > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 // shown is false for what has no place in plain text: control characters, marks that turn the direction of the text
@@ -82,14 +95,11 @@ const joiner = "\u2060"
 // matrix: URIs. It looks the same and mentions nobody. Every event of ours says whom it mentions (m.mentions) and clients
 // then look nowhere else; this is for those that do not know m.mentions, and for pills that would only look like mentions.
 func NoMentions(s string) string {
-	if strings.IndexByte(s, '@') < 0 && !strings.Contains(strings.ToLower(s), "matrix") {
-		return s
-	}
 	var out strings.Builder
-	for i := 0; i < len(s); {
-		rest := s[i:]
+	done := 0 // bytes of s that are in out
+	for i := 0; i < len(s); i++ {
 		n := 0 // bytes before the joiner
-		switch rest[0] {
+		switch rest := s[i:]; rest[0] {
 		case '@':
 			if hasFold(rest, "@room") || looksLikeUser(rest) {
 				n = 1
@@ -99,16 +109,16 @@ func NoMentions(s string) string {
 				n = len("matrix")
 			}
 		}
-		if n == 0 {
-			out.WriteByte(rest[0])
-			i++
-			continue
+		if n > 0 {
+			out.WriteString(s[done : i+n])
+			out.WriteString(joiner)
+			done = i + n
 		}
-		out.WriteString(rest[:n])
-		out.WriteString(joiner)
-		i += n
 	}
-	return out.String()
+	if done == 0 {
+		return s
+	}
+	return out.String() + s[done:]
 }
 
 func hasFold(s, prefix string) bool {
@@ -118,6 +128,9 @@ func hasFold(s, prefix string) bool {
 // looksLikeUser is true for "@localpart:" and something behind it; a localpart is at most 255 bytes (Matrix specification).
 func looksLikeUser(s string) bool {
 	const longest = 255
+	if strings.HasPrefix(s[1:], joiner) {
+		return false // done already
+	}
 	for i := 1; i < len(s) && i <= longest; i++ {
 		switch c := s[i]; {
 		case c == ':':

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+func (a *app) jsonFlag(cmd *cobra.Command) *cobra.Command {
+	cmd.Flags().BoolVar(&a.json, "json", false, "print JSON")
+	return cmd
+}
+
+func (a *app) devicesCommand() *cobra.Command {
+	parent := &cobra.Command{
+		Use:   "devices",
+		Short: "List and remove devices",
+		Args:  noSubcommand,
+		RunE:  func(*cobra.Command, []string) error { return a.listDevices(false) },
+		Example: `  gatepost devices
+  gatepost devices list --unmatched
+  gatepost devices remove porch`,
+	}
+	var unmatched bool
+	list := a.jsonFlag(&cobra.Command{
+		Use:   "list",
+		Short: "List the devices that a rule has matched",
+		Args:  args(cobra.NoArgs),
+		RunE:  func(*cobra.Command, []string) error { return a.listDevices(unmatched) },
+	})
+	list.Flags().BoolVar(&unmatched, "unmatched", false, "recent topics that no rule wants, instead")
+	a.jsonFlag(parent)
+	parent.AddCommand(list, &cobra.Command{
+		Use:   "remove DEVICE",
+		Short: "Forget a device that has no rule any more",
+		Long: `Forget a device that has no rule any more: its state, its waiting messages and
+its place in lists. The Matrix room stays as it is, with its history.`,
+		Example: "  gatepost devices remove porch",
+		Args:    args(cobra.ExactArgs(1)),
+		RunE: func(_ *cobra.Command, words []string) error {
+			if err := a.ask(verbRemoveDevice, deviceRequest{words[0]}, nil); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintf(a.out, "%s is forgotten.\n", clean(words[0], 0))
+			return err
+		},
+	})
+	return parent
+}
+
+func (a *app) listDevices(unmatched bool) error {
+	now := time.Now()
+	if unmatched {
+		var topics []unmatchedInfo
+		if err := a.ask(verbUnmatched, nil, &topics); err != nil {
+			return err
+		}
+		return list(a, topics, "No message came that no rule wants.", []string{"TOPIC", "MESSAGES", "BYTES", "SEEN"},
+			func(u unmatchedInfo) []string {
+				return []string{u.Topic, strconv.Itoa(u.Messages), strconv.Itoa(u.Bytes), age(now, u.LastSeen)}
+			})
+	}
+	var devices []deviceInfo
+	if err := a.ask(verbDevices, nil, &devices); err != nil {
+		return err
+	}
+	return list(a, devices, "No device yet. `gatepost devices list --unmatched` shows what comes in and matches no rule.",
+		[]string{"DEVICE", "NAME", "RULE", "ROOM", "SEEN"},
+		func(d deviceInfo) []string {
+			rule, room := d.Rule, d.RoomID
+			if rule == "" {
+				rule = "(none)"
+			}
+			if room == "" {
+				room = "(being made)"
+			}
+			return []string{d.ID, d.Name, rule, room, age(now, d.LastSeen)}
+		})
+}
+
+func (a *app) roomsCommand() *cobra.Command {
+	return a.jsonFlag(&cobra.Command{
+		Use:     "rooms",
+		Short:   "List the rooms and spaces, and what is in the way of those that are not ready",
+		Example: "  gatepost rooms --json",
+		Args:    args(cobra.NoArgs),
+		RunE: func(*cobra.Command, []string) error {
+			var rooms []roomInfo
+			if err := a.ask(verbRooms, nil, &rooms); err != nil {
+				return err
+			}
+			return list(a, rooms, "No room yet.", []string{"ROOM", "NAME", "ALIAS", "ID", "STATE"}, func(r roomInfo) []string {
+				return []string{r.Key, r.Name, r.Alias, r.RoomID, r.State}
+			})
+		},
+	})
+}
+
+func (a *app) commandsCommand() *cobra.Command {
+	return a.jsonFlag(&cobra.Command{
+		Use:     "commands",
+		Short:   "List the commands that are under way, and recent ones",
+		Example: "  gatepost commands",
+		Args:    args(cobra.NoArgs),
+		RunE: func(*cobra.Command, []string) error {
+			var commands []commandInfo
+			if err := a.ask(verbCommands, nil, &commands); err != nil {
+				return err
+			}
+			now := time.Now()
+			return list(a, commands, "No command yet.", []string{"ASKED", "DEVICE", "COMMAND", "BY", "STATE", "SINCE", "REASON"},
+				func(c commandInfo) []string {
+					by := c.User
+					if by == "" {
+						by = "(command line)"
+					}
+					what := strings.Join(append([]string{c.Name}, c.Args...), " ")
+					return []string{age(now, c.At), c.Device, what, by, c.State, age(now, c.Since), c.Reason}
+				})
+		},
+	})
+}
+
+func (a *app) outboxCommand() *cobra.Command {
+	return a.jsonFlag(&cobra.Command{
+		Use:   "outbox",
+		Short: "Show what waits to be sent, room by room",
+		Long: `Show what waits to be sent, room by room. An outbox that grows means that the
+homeserver does not answer, or takes less than the devices say; see the column
+WAITS FOR, and /readyz.`,
+		Example: "  gatepost outbox",
+		Args:    args(cobra.NoArgs),
+		RunE: func(*cobra.Command, []string) error {
+			var lanes []laneInfo
+			if err := a.ask(verbOutbox, nil, &lanes); err != nil {
+				return err
+			}
+			now := time.Now()
+			return list(a, lanes, "Nothing waits.", []string{"ROOM", "MESSAGES", "SIZE", "OLDEST", "CLASSES", "WAITS FOR"},
+				func(l laneInfo) []string {
+					return []string{l.Lane, strconv.Itoa(l.Records), size(l.Bytes), age(now, l.Oldest), classes(l.Classes), l.Wait}
+				})
+		},
+	})
+}
+
+// classes is "3 alarm, 1 event", the most important first.
+func classes(n map[string]int) string {
+	var out []string
+	known := []string{"alarm", "event", "state", "telemetry"}
+	for _, c := range known {
+		if n[c] > 0 {
+			out = append(out, fmt.Sprintf("%d %s", n[c], c))
+		}
+	}
+	for c, k := range n {
+		if k > 0 && !slices.Contains(known, c) {
+			out = append(out, fmt.Sprintf("%d %s", k, c))
+		}
+	}
+	return strings.Join(out, ", ")
+}

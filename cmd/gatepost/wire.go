@@ -1,0 +1,160 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/gatepost/gatepost/gateway"
+	"github.com/gatepost/gatepost/gateway/lane"
+	"github.com/gatepost/gatepost/internal/config"
+	"github.com/gatepost/gatepost/internal/ids"
+	"github.com/gatepost/gatepost/mqtt"
+	"github.com/gatepost/gatepost/mqtt/broker"
+	"github.com/gatepost/gatepost/mqtt/topic"
+)
+
+// compile makes the gateway's rules of the configuration's devices. The error is every mistake with its place.
+func compile(cfg *config.Config) (*gateway.Rules, error) {
+	var list []*gateway.Rule
+	var errs []error
+	for i, d := range cfg.Devices {
+		r, err := gateway.Compile(ruleSpec(d))
+		if err != nil {
+			errs = append(errs, placed(cfg, fmt.Sprintf("devices[%d].", i), err)...)
+			continue
+		}
+		list = append(list, r)
+	}
+	if len(errs) > 0 {
+		return nil, config.Join(errs...)
+	}
+	rules, err := gateway.NewRules(list...)
+	if err != nil {
+		return nil, config.Join(placed(cfg, "", err)...)
+	}
+	return rules, nil
+}
+
+// placed gives each KeyError in err its place in the file.
+func placed(cfg *config.Config, prefix string, err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // Compile's own join, not a chain
+		var out []error
+		for _, e := range joined.Unwrap() {
+			out = append(out, placed(cfg, prefix, e)...)
+		}
+		return out
+	}
+	if k, ok := errors.AsType[*gateway.KeyError](err); ok {
+		return []error{cfg.At(prefix+k.Key, k.Err)}
+	}
+	return []error{err}
+}
+
+func ruleSpec(d config.Device) gateway.RuleSpec {
+	s := gateway.RuleSpec{
+		Topic: d.Topic, Device: d.Device, Name: d.Name, Room: d.Room, Space: d.Space,
+		Class: map[string]lane.Class{"alarm": lane.Alarm, "event": lane.Event, "state": lane.State, "telemetry": lane.Telemetry}[d.Class],
+		Every: d.Every, ID: d.ID, Post: d.Post,
+	}
+	for _, c := range d.Commands {
+		k := gateway.CommandSpec{
+			Name: c.Name, Topic: c.Topic, Payload: c.Payload, QoS: c.QoS, Retain: c.Retain, Expires: c.Expires, Repeat: c.Repeat,
+			Grade: map[string]gateway.Grade{config.GradeRead: gateway.Read, config.GradeDangerous: gateway.Dangerous}[c.Grade],
+		}
+		if c.Confirm != nil {
+			k.Confirm = &gateway.ConfirmSpec{Topic: c.Confirm.Topic, Payload: c.Confirm.Payload}
+		}
+		s.Commands = append(s.Commands, k)
+	}
+	return s
+}
+
+// checkWiring checks what the configuration's own package can't: rules, registration, broker. Nothing is started.
+func checkWiring(cfg *config.Config) (warnings []string, err error) {
+	rules, err := compile(cfg)
+	errs := []error{err}
+	if err == nil {
+		for _, w := range rules.Warnings() {
+			warnings = append(warnings, cfg.At(w.Key, w.Err).Error())
+		}
+	}
+	if m := cfg.Matrix; m != nil && m.Mode == config.ModeAppservice {
+		reg, err := registration(cfg)
+		errs = append(errs, err)
+		if err == nil {
+			warnings = append(warnings, reg.Warnings...)
+		}
+	}
+	if m := cfg.MQTT; m != nil && m.URL != "" {
+		if err := mqtt.CheckURL(m.URL); err != nil {
+			errs = append(errs, cfg.At("mqtt.url", err))
+		}
+	}
+	_, err = accounts(cfg)
+	errs = append(errs, err)
+	return warnings, config.Join(errs...)
+}
+
+// registration reads the registration and checks that it is about us.
+func registration(cfg *config.Config) (*config.Registration, error) {
+	reg, err := config.LoadRegistration(cfg.Matrix.Registration)
+	if err != nil {
+		return nil, err
+	}
+	if err := reg.Covers(cfg.Matrix); err != nil {
+		return nil, cfg.At("matrix.registration", err)
+	}
+	return reg, nil
+}
+
+// accounts are those of the embedded broker.
+func accounts(cfg *config.Config) ([]broker.Account, error) {
+	if cfg.MQTT == nil {
+		return nil, nil
+	}
+	var out []broker.Account
+	var errs []error
+	for i, a := range cfg.MQTT.Accounts {
+		filters := func(key string, list []string) (fs []topic.Filter) {
+			for j, s := range list {
+				f, err := topic.ParseFilter(s)
+				if err != nil {
+					errs = append(errs, cfg.At(fmt.Sprintf("mqtt.accounts[%d].%s[%d]", i, key, j), err))
+				}
+				fs = append(fs, f)
+			}
+			return fs
+		}
+		out = append(out, broker.Account{User: a.User, Password: a.Password.Reveal(), Publish: filters("publish", a.Publish), Subscribe: filters("subscribe", a.Subscribe)})
+	}
+	return out, config.Join(errs...)
+}
+
+// people are owners and members.
+func people(cfg *config.Config) gateway.People {
+	p := gateway.People{Owners: cfg.Matrix.Owners, Members: map[ids.UserID]int{}}
+	for _, m := range cfg.Matrix.Members {
+		p.Members[m.User] = m.Power
+	}
+	return p
+}
+
+// tryMessage works out what a message would become.
+func tryMessage(cfg *config.Config, name string, payload []byte) (tried, error) {
+	rules, err := compile(cfg)
+	if err != nil {
+		return tried{}, err
+	}
+	if err := topic.ValidTopic(name); err != nil {
+		return tried{}, usageError{err}
+	}
+	t := rules.Try(topic.Message{Topic: name, Payload: payload, QoS: 1})
+	if t.Rule == "" {
+		return tried{}, fmt.Errorf("no rule takes %s", name)
+	}
+	out := tried{Rule: t.Rule, Device: string(t.Device), Name: t.Name, Room: string(t.Room), Class: t.Class.String(), Note: t.Problem}
+	if p := t.Post; p != nil {
+		out.Posts = []triedPost{{Kind: string(p.Kind), Text: p.Text, HTML: p.HTML, MIME: p.MIME, Name: p.Name, Bytes: len(p.Data), Width: p.Width, Height: p.Height, Values: p.Values}}
+	}
+	return out, nil
+}
