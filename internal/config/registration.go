@@ -66,10 +66,21 @@ func LoadRegistration(path string) (*Registration, error) {
 	return reg, nil
 }
 
+// tokenForm is what fits into an Authorization header (RFC 6750 section 2.1).
+var tokenForm = regexp.MustCompile(`^[A-Za-z0-9._~+/=-]+$`)
+
 func (r *report) registration(reg *Registration) {
 	if r.given("url", reg.URL) {
 		if _, err := parseURL(reg.URL, "http", "https"); err != nil {
 			r.fail("url", "%s", err)
+		}
+	}
+	for _, t := range []struct {
+		path  string
+		token Secret
+	}{{"as_token", reg.ASToken}, {"hs_token", reg.HSToken}} {
+		if !t.token.IsZero() && !tokenForm.MatchString(t.token.Reveal()) {
+			r.fail(t.path, "is not a token: letters, digits and - . _ ~ + / = only; make one with `openssl rand -hex 32`")
 		}
 	}
 	if !reg.ASToken.IsZero() && reg.ASToken.Reveal() == reg.HSToken.Reveal() {

@@ -20,7 +20,7 @@ func writeRegistration(t *testing.T, text string) string {
 
 func TestNewRegistration(t *testing.T) {
 	m := &Matrix{ServerName: "a.example.org:8448", User: "gate.post", ControlRoom: "gate+post"}
-	reg := NewRegistration(m, "http://127.0.0.1:29333", "as it's", "hs ${HOME}")
+	reg := NewRegistration(m, "http://127.0.0.1:29333", "as+token", "hs=token")
 	back, err := LoadRegistration(writeRegistration(t, string(reg.YAML())))
 	if err != nil {
 		t.Fatalf("%v\n%s", err, reg.YAML())
@@ -28,7 +28,7 @@ func TestNewRegistration(t *testing.T) {
 	if len(back.Warnings) > 0 {
 		t.Errorf("warns: %q", back.Warnings)
 	}
-	if back.ASToken.Reveal() != "as it's" || back.HSToken.Reveal() != "hs ${HOME}" || back.ID != "gatepost" ||
+	if back.ASToken.Reveal() != "as+token" || back.HSToken.Reveal() != "hs=token" || back.ID != "gatepost" ||
 		back.URL != "http://127.0.0.1:29333" || back.SenderLocalpart == m.User || back.RateLimited {
 		t.Errorf("came back as %+v", back)
 	}
@@ -96,6 +96,7 @@ func TestLoadRegistration(t *testing.T) {
 		{name: "empty", text: "", want: "r.yaml: the file is empty; `gatepost registration` writes one"},
 		{name: "no token", text: replace("as_token: abc\n", ""), want: "r.yaml:1:1: as_token: is required: the token that gatepost shows the homeserver"},
 		{name: "empty token", text: replace("hs_token: def", `hs_token: ""`), want: "r.yaml:4:11: hs_token: is empty"},
+		{name: "token with a space", text: replace("def", "de f"), want: "r.yaml:4:11: hs_token: is not a token: letters, digits and - . _ ~ + / = only; make one with `openssl rand -hex 32`"},
 		{name: "one token for both", text: replace("def", "abc"), want: "r.yaml:4:11: hs_token: is the same as as_token; each side needs a token of its own"},
 		{name: "url", text: replace("http://127.0.0.1:29333", "127.0.0.1:29333"), want: `r.yaml:2:6: url: "127.0.0.1:29333" is not a URL that begins with http or https, then ://`},
 		{name: "no url", text: replace("http://127.0.0.1:29333", "null")},
