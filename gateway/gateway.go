@@ -74,6 +74,7 @@ type Gateway struct {
 	publisher *publisher
 	powers    *powers
 	inboxBell chan struct{}
+	alerts    chan alert
 	unmatched unmatched
 	state     state
 
@@ -106,7 +107,7 @@ func New(cfg Config) (*Gateway, error) {
 		queue: newQueue(), inRouter: make(chan func(*batch)), idleMarks: time.NewTimer(time.Hour), commandTimer: time.NewTimer(time.Hour),
 		ids: &seenIDs{store: cfg.Store, fresh: map[string]bool{}}, echo: newEcho(), directory: newDirectory(),
 		tries: newTries(), held: newHeld(), shown: newShownIDs(), publisher: newPublisher(), powers: newPowers(),
-		inboxBell: make(chan struct{}, 1), unmatched: unmatched{by: map[string]*Unmatched{}}, state: state{told: map[string]time.Time{}},
+		inboxBell: make(chan struct{}, 1), alerts: make(chan alert, 16), unmatched: unmatched{by: map[string]*Unmatched{}}, state: state{told: map[string]time.Time{}},
 		failure: make(chan error, 1), stopped: make(chan struct{}),
 	}
 	g.idleMarks.Stop()
@@ -275,6 +276,8 @@ func (g *Gateway) keepHouse(ctx context.Context) error {
 		select {
 		case <-beat.C:
 			g.cfg.Beat("gateway")
+		case a := <-g.alerts:
+			g.tell(ctx, a)
 		case <-ctx.Done():
 			return nil
 		}
@@ -284,39 +287,49 @@ func (g *Gateway) keepHouse(ctx context.Context) error {
 // Ready lists what keeps the gateway from doing its work; empty when nothing does.
 func (g *Gateway) Ready() []string { return g.state.why() }
 
-// Alert tells the owners something in the control room, at most once in ten minutes for each key.
-func (g *Gateway) Alert(text, key string) {
+// alert is something to tell the owners.
+type alert struct {
+	record lane.Record
+	direct bool // the store can't take it: send it without
+}
+
+// Alert tells the owners something in the control room, at most once in ten minutes for each key. It does not block.
+func (g *Gateway) Alert(text, key string) { g.alert(text, key, false) }
+
+func (g *Gateway) alert(text, key string, direct bool) {
 	now := g.now()
 	if len(g.who.Load().owners) == 0 || !g.state.mayTell(key, now) {
 		return
 	}
-	go func() { // callers may hold what a commit needs
-		if err := g.store.Commit(lane.Change{Append: []lane.Record{alertRecord(now, text)}}); err != nil {
+	r := lane.Record{Lane: ids.ControlRoom, ID: ids.NewULID(now), Class: lane.Alarm, At: now, Post: lane.Post{Kind: lane.Text, Text: text}}
+	select {
+	case g.alerts <- alert{r, direct}:
+	default:
+		g.log.Warn("too much to tell the owners at once", logkey.Reason, text)
+	}
+}
+
+// tell brings an alert on its way.
+func (g *Gateway) tell(ctx context.Context, a alert) {
+	if !a.direct {
+		if err := g.store.Commit(lane.Change{Append: []lane.Record{a.record}}); err != nil {
 			g.log.Error("an alert could not be stored", logkey.Error, err)
 		}
-	}()
-}
-
-// alertRecord is a message of the bot to the owners.
-func alertRecord(now time.Time, text string) lane.Record {
-	return lane.Record{Lane: ids.ControlRoom, ID: ids.NewULID(now), Class: lane.Alarm, At: now, Post: lane.Post{Kind: lane.Text, Text: text}}
-}
-
-// tellFull says in the control room that the store is full; without the store, since it is full.
-func (g *Gateway) tellFull(ctx context.Context, why error) {
-	now := g.now()
-	if !g.state.mayTell("full", now) {
 		return
 	}
-	g.log.Error("the store is full: nothing is acknowledged until there is room", logkey.Error, why)
-	have, ok := g.rooms.list()[ids.ControlRoom]
-	if !ok || have.Room == "" {
+	have := g.rooms.list()[ids.ControlRoom]
+	if have.Room == "" {
 		return
 	}
-	r := alertRecord(now, "My disk is full: "+why.Error()+". Messages from devices wait with their senders until there is room.")
-	go func() {
-		if o := g.matrix.Send(ctx, have.Room, g.cfg.Bot, r); o.Verdict != lane.Done {
-			g.log.Warn("nobody could be told that the store is full", logkey.Error, o)
-		}
-	}()
+	if o := g.matrix.Send(ctx, have.Room, g.cfg.Bot, a.record); o.Verdict != lane.Done {
+		g.log.Warn("an alert could not be sent", logkey.Error, o)
+	}
+}
+
+// tellFull says that the store is full.
+func (g *Gateway) tellFull(why error) {
+	if g.state.full(true) {
+		g.log.Error("the store is full: nothing is acknowledged until there is room", logkey.Error, why)
+	}
+	g.alert("My disk is full: "+why.Error()+". Messages from devices wait with their senders until there is room.", "full", true)
 }

@@ -199,8 +199,7 @@ func (g *Gateway) commitBatch(ctx context.Context, b *batch) error {
 			b.finish(ErrStopped)
 			return err
 		}
-		g.state.full(true)
-		g.tellFull(ctx, err)
+		g.tellFull(err)
 		select {
 		case <-ctx.Done():
 			b.finish(ErrStopped)

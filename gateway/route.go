@@ -167,7 +167,10 @@ func sumUp(p lane.Post, d *lane.Digest) lane.Post {
 	if d == nil || d.N < 2 {
 		return p
 	}
-	s := fmt.Sprintf(" (%d values: min %s, mean %s, max %s)", d.N, number(d.Min), number(d.Sum/float64(d.N)), number(d.Max))
+	s := fmt.Sprintf(" (the latest of %s)", count(d.N, "message"))
+	if mean, ok := d.Mean(); ok {
+		s = fmt.Sprintf(" (%s: min %s, mean %s, max %s)", count(d.Numbers(), "value"), number(d.Min), number(mean), number(d.Max))
+	}
 	p.Text += s
 	if p.HTML != "" {
 		p.HTML += s

@@ -26,13 +26,16 @@ func (s *state) sending(err error) {
 	}
 }
 
-func (s *state) full(is bool) {
+// full notes whether the store takes anything, and says whether that is news.
+func (s *state) full(is bool) (changed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	changed = s.diskFull != is
 	s.diskFull = is
+	return changed
 }
 
-// Why lists what keeps the gateway from doing its work; empty when nothing does.
+// why lists what keeps the gateway from doing its work; empty when nothing does.
 func (s *state) why() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
