@@ -102,7 +102,7 @@ func describeKeys(section reflect.Value, path string, known map[string]field, by
 		case isLeaf(v.Type()):
 			known[at] = f
 			// A zero duration or size is "none"; other zero values are values.
-			if text := scalar(v); byDefault[at] == "" && !(v.IsZero() && v.Kind() == reflect.Int64) {
+			if text := scalar(v); byDefault[at] == "" && (!v.IsZero() || v.Kind() != reflect.Int64) {
 				byDefault[at] = text
 			}
 		case v.Kind() == reflect.Map:

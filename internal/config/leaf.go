@@ -12,8 +12,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatepost/gatepost/internal/ids"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/gatepost/gatepost/internal/ids"
 )
 
 // leaf reads n into v when v is a single value; false when v is a section or a list.

@@ -162,8 +162,10 @@ func (r *Registration) YAML() []byte {
 	var b strings.Builder
 	b.WriteString("# Who gatepost is to the homeserver. Both read this file; the tokens are secrets.\n")
 	for _, line := range []struct{ key, value string }{
-		{"id", r.ID}, {"url", r.URL},
-		{"as_token", r.ASToken.Reveal()}, {"hs_token", r.HSToken.Reveal()},
+		{"id", r.ID},
+		{"url", r.URL},
+		{"as_token", r.ASToken.Reveal()},
+		{"hs_token", r.HSToken.Reveal()},
 		{"sender_localpart", r.SenderLocalpart},
 	} {
 		fmt.Fprintf(&b, "%s: %s\n", line.key, single(line.value))

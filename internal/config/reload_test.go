@@ -88,13 +88,19 @@ func TestDiff(t *testing.T) {
 		{name: "rules", next: strings.Replace(reloadBase, "a/{device}", "b/{device}", 1), live: []string{"devices"}},
 		{name: "password", next: strings.Replace(reloadBase, "password: b", "password: c", 1), live: []string{"mqtt.accounts"}},
 		{name: "zone", next: strings.Replace(reloadBase, "UTC", "Local", 1), live: []string{"timezone"}},
-		{name: "both kinds", next: strings.Replace(reloadBase, "8008", "8009", 1) + "log: {level: debug, format: json}\n",
-			live: []string{"log.level"}, restart: []string{"matrix.homeserver", "log.format"}},
+		{
+			name: "both kinds", next: strings.Replace(reloadBase, "8008", "8009", 1) + "log: {level: debug, format: json}\n",
+			live: []string{"log.level"}, restart: []string{"matrix.homeserver", "log.format"},
+		},
 		{name: "a new section", next: reloadBase + "turn: {realm: a, secret: b}\n", restart: []string{"turn"}},
-		{name: "a section goes", next: "mqtt: {}\n",
-			live: []string{"mqtt.accounts", "devices", "timezone"}, restart: []string{"matrix"}},
-		{name: "a section with live keys comes", old: "mqtt: {}\n", next: reloadBase,
-			live: []string{"mqtt.accounts", "devices", "timezone"}, restart: []string{"matrix"}},
+		{
+			name: "a section goes", next: "mqtt: {}\n",
+			live: []string{"mqtt.accounts", "devices", "timezone"}, restart: []string{"matrix"},
+		},
+		{
+			name: "a section with live keys comes", old: "mqtt: {}\n", next: reloadBase,
+			live: []string{"mqtt.accounts", "devices", "timezone"}, restart: []string{"matrix"},
+		},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			if row.old == "" {
