@@ -24,7 +24,7 @@ type conn struct {
 	lost    chan error
 	acks    *acks
 
-	refused  atomic.Bool   // a message was not taken: nothing behind it shall be
+	refused  atomic.Bool   // a message was not taken: no QoS 1 message behind it is delivered, they all come again
 	failed   chan struct{} // one token, with refused
 	resync   chan chan error
 	turn     chan struct{} // one token: whoever has it hands a publish to paho
@@ -157,7 +157,6 @@ func (c *Client) done(cn *conn, k *ack, name string, err error) {
 		c.metrics.dropped.Inc(dropRefused)
 		c.log.Warn("message lost: it could not be stored, and with QoS 0 the broker does not keep it", logkey.Topic, name, logkey.Error, err)
 	case cn.refused.CompareAndSwap(false, true):
-		cn.wire.stopReading()
 		c.log.Warn("message not stored, the broker will deliver it again", logkey.Topic, name, logkey.Error, err)
 		cn.failed <- struct{}{}
 	}

@@ -3,9 +3,9 @@
 // What it promises:
 //
 //   - A QoS 1 message is acknowledged to the broker only after its done(nil), in the order in which messages came. After
-//     done(err) nothing behind it is acknowledged either; the connection is made anew after a pause, and the broker
-//     delivers again, with DUP set. So a message may come twice, and whoever receives it must be ready for that. A QoS 0
-//     message that is refused is lost and counted.
+//     done(err) no QoS 1 message behind it is delivered or acknowledged; the connection is made anew after a pause, and the
+//     broker delivers them again, with DUP set. So a message may come twice, and whoever receives it must be ready for
+//     that. A QoS 0 message that is refused is lost and counted.
 //   - Messages are delivered in the order of the broker, from one goroutine. What came before a connection was lost is
 //     still delivered.
 //   - Memory is bounded: while more than Config.MaxInFlight bytes wait for their done, nothing more is read from the

@@ -27,7 +27,7 @@ type Config struct {
 	Anonymous bool
 
 	// Deliver takes a message that a client has published, and returns nil when it is safe: only then the client gets its
-	// acknowledgement. It is called from many goroutines, and may block: the client waits meanwhile. ctx ends 2 s after
+	// acknowledgement. It is called from many goroutines, and may block: the client waits meanwhile. ctx ends 1 s after
 	// Run was asked to stop; Deliver must return then. The payload is read-only and may be kept.
 	Deliver func(ctx context.Context, m topic.Message) error
 	// Wants tells which topics are to be delivered; the rest goes to MQTT clients only. Nil means all. It is called for
@@ -64,7 +64,7 @@ const (
 	largestPayload    = 256<<20 - 1 - packetOverhead // MQTT 3.1.1 section 2.2.3
 
 	packetOverhead = 128 << 10 // what a PUBLISH may need beside its payload: topic, properties
-	stopTime       = 2 * time.Second
+	stopTime       = 1 * time.Second
 	sessionExpiry  = 30 * 24 * time.Hour // of clients that asked for a session and did not come back
 )
 
