@@ -136,3 +136,46 @@ func TestForeignWordsAreFound(t *testing.T) {
 		}
 	}
 }
+
+// TestEveryMetricIsInTheManual keeps the table of docs/operations.md whole: a metric that nobody can look up helps nobody.
+func TestEveryMetricIsInTheManual(t *testing.T) {
+	const manual = "docs/operations.md"
+	var table string
+	for _, f := range files(t) {
+		if f.path == manual {
+			table = string(f.text)
+		}
+	}
+	made := map[string]bool{}
+	for _, s := range sources(t) {
+		if s.isTest() || s.dir() == "internal/metrics" {
+			continue
+		}
+		ast.Inspect(s.ast, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok || len(call.Args) < 2 {
+				return true
+			}
+			sel, ok := call.Fun.(*ast.SelectorExpr)
+			if !ok || !slices.Contains([]string{"Counter", "Gauge", "GaugeFunc", "Histogram"}, sel.Sel.Name) {
+				return true
+			}
+			lit, ok := call.Args[0].(*ast.BasicLit)
+			if !ok || !strings.HasPrefix(lit.Value, `"gatepost_`) {
+				t.Errorf("%s:%d: a metric's name is a literal that begins with gatepost_", s.path, s.line(call))
+				return true
+			}
+			name := strings.Trim(lit.Value, `"`)
+			made[name] = true
+			if !strings.Contains(table, "`"+name+"`") && !strings.Contains(table, "`"+name+"{") {
+				t.Errorf("%s:%d: %s has no line in %s", s.path, s.line(call), name, manual)
+			}
+			return true
+		})
+	}
+	for _, m := range regexp.MustCompile("(?m)^\\| `(gatepost_[a-z_]+)").FindAllStringSubmatch(table, -1) {
+		if !made[m[1]] {
+			t.Errorf("%s tells of %s, which nothing makes", manual, m[1])
+		}
+	}
+}
