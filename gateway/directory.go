@@ -137,6 +137,13 @@ func (i identity) alias(key ids.RoomKey) string {
 	}
 }
 
+// everybody is owners and members, in order.
+func (i identity) everybody() []ids.UserID {
+	out := slices.Concat(i.owners, slices.Collect(maps.Keys(i.members)))
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
 // people are those who are invited to a room, with their power.
 func (i identity) people(key ids.RoomKey) map[ids.UserID]int {
 	out := map[ids.UserID]int{}

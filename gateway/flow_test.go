@@ -308,6 +308,15 @@ func TestARetainedMessageIsNoNews(t *testing.T) {
 	})
 }
 
+func TestAnAlarmMentionsPeople(t *testing.T) {
+	inWorld(t, []RuleSpec{{Topic: "fire/{device}", Class: lane.Alarm}}, func(w *world) {
+		w.publish("fire/hall", "smoke")
+		if got := w.matrix.posts[0].Post.Mentions; !slices.Equal(got, []ids.UserID{"@alice:x", "@bob:x"}) {
+			t.Errorf("mentions %v", got)
+		}
+	})
+}
+
 func TestSharedRoomsAndSpaces(t *testing.T) {
 	rule := RuleSpec{Topic: "h/{site}/{device}", Device: "{site}-{device}", Name: "{device}", Room: "{site}", Space: "House", Class: lane.Event}
 	inWorld(t, []RuleSpec{rule}, func(w *world) {

@@ -301,7 +301,7 @@ func (g *Gateway) alert(text, key string, direct bool) {
 	if len(g.who.Load().owners) == 0 || !g.state.mayTell(key, now) {
 		return
 	}
-	r := lane.Record{Lane: ids.ControlRoom, ID: ids.NewULID(now), Class: lane.Alarm, At: now, Post: lane.Post{Kind: lane.Text, Text: text}}
+	r := lane.Record{Lane: ids.ControlRoom, ID: ids.NewULID(now), Class: lane.Alarm, At: now, Post: lane.Post{Kind: lane.Text, Text: text, Mentions: g.who.Load().owners}}
 	select {
 	case g.alerts <- alert{r, direct}:
 	default:

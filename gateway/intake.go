@@ -287,6 +287,9 @@ func (g *Gateway) routeOne(b *batch, m topic.Message) {
 		}
 	}
 	if r, ok := d.post(s, m, ids.NewULID(m.Time)); ok {
+		if r.Class == lane.Alarm {
+			r.Post.Mentions = g.who.Load().everybody()
+		}
 		b.change.Append = append(b.change.Append, r)
 	}
 }

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -356,6 +357,9 @@ func (w *worker) failed(ctx context.Context, r lane.Record, t *try, user ids.Use
 			return rest{until: now}
 		}
 		log.Error("refused for good; see gatepost deadletters", logkey.Error, o)
+		if r.Lane != ids.ControlRoom {
+			g.Alert(fmt.Sprintf("Something for %s could not be posted: %v. “gatepost deadletters” shows it.", r.Lane, o), "dead "+string(r.Lane))
+		}
 		w.tries.drop(r.ID)
 		g.uncertain.settled(r)
 		w.commit(ctx, r, lane.Change{Bury: []lane.DeadLetter{{Record: r, Lane: r.Lane, Reason: o.Error(), At: now}}}, "")

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"time"
@@ -18,6 +19,7 @@ const (
 	maxTransaction = 16 << 20
 	maxTxnID       = 255
 	stopTime       = 3 * time.Second // a transaction in progress may end
+	refusedEvery   = 60              // seconds without refused requests before one is worth a warning
 )
 
 // serve answers the homeserver until ctx is done. Without a listener it only waits.
@@ -85,7 +87,11 @@ func (c *Client) authorised(next http.Handler) http.Handler {
 			return
 		}
 		c.metrics.transactions.Inc(statusLabel(code))
-		c.cfg.Log.Warn("appservice request refused", logkey.Reason, "hs_token", logkey.Code, code, logkey.Address, r.RemoteAddr)
+		level := slog.LevelDebug
+		if now := c.cfg.Now().Unix(); now-c.refusedAt.Swap(now) >= refusedEvery { // a stranger cannot fill the log
+			level = slog.LevelWarn
+		}
+		c.cfg.Log.Log(r.Context(), level, "appservice request refused", logkey.Reason, "hs_token", logkey.Code, code, logkey.Address, r.RemoteAddr)
 		errcode := "M_FORBIDDEN"
 		if code == http.StatusUnauthorized {
 			errcode = "M_MISSING_TOKEN"
@@ -156,6 +162,7 @@ func (c *Client) takeTransaction(w http.ResponseWriter, r *http.Request) (status
 
 // parseTransaction takes the events out of a body; errcode is "" when it is a transaction. One without events is fine.
 func parseTransaction(body []byte) (events []json.RawMessage, errcode string) {
+	body = prune(body, maxNesting)
 	var o object
 	if !json.Valid(body) {
 		return nil, "M_NOT_JSON"

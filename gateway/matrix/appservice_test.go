@@ -1,6 +1,7 @@
 package matrix
 
 import (
+	"encoding/json"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -83,7 +84,8 @@ func TestTransactionBodies(t *testing.T) {
 		{"a list", `[]`, 400, 0},
 		{"null", `null`, 400, 0},
 		{"events no list", `{"events":{}}`, 400, 0},
-		{"deep", `{"events":[{"type":"m.room.message","content":` + strings.Repeat("[", 20000) + strings.Repeat("]", 20000) + `}]}`, 400, 0},
+		{"a deep one among good", `{"events":[{"type":"m.room.message","event_id":"$d","room_id":"!r","sender":"@a:b","content":{"a":` + strings.Repeat("[", 20000) + strings.Repeat("]", 20000) + `}},` + good + `]}`, 200, 1},
+		{"deep without end", strings.Repeat(`{"events":[`, 20000), 400, 0},
 		{"too large", `{"events":[` + strings.Repeat(" ", maxTransaction) + `]}`, 413, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -223,21 +225,47 @@ func FuzzTransaction(f *testing.F) {
 			if !validEventID(string(e.ID)) || !validRoomID(string(e.Room)) || !validUserID(string(e.Sender)) || !wanted(e.Type) || len(e.Content) > maxContent {
 				t.Fatalf("%+v", e)
 			}
-			var o object
-			decode(t, e.Content)
-			if o = (object{"c": e.Content}).object("c"); o == nil {
+			if depth(e.Content) > maxDepth || (object{"c": e.Content}).object("c") == nil {
 				t.Fatalf("content %s", e.Content)
 			}
 		}
 	})
 }
 
-func TestDepth(t *testing.T) {
-	for raw, want := range map[string]int{`1`: 0, `{}`: 1, `[[],[[]]]`: 3, `{"a":"[[[\"[","b":[1]}`: 2, `"\\"`: 0} {
-		if got := depth([]byte(raw)); got != want {
-			t.Errorf("%s: %d, want %d", raw, got, want)
+func TestPrune(t *testing.T) {
+	for _, c := range []struct {
+		raw, want string
+		depth     int
+	}{
+		{`1`, `1`, 0},
+		{`{}`, `{}`, 1},
+		{`[[],[[]],1]`, `[[],[null],1]`, 3},
+		{`{"a":"[[[\"[\\","b":[1,{"c":[]}],"d":2}`, `{"a":"[[[\"[\\","b":[1,null],"d":2}`, 4},
+		{`[[["]",{"x":["\\"]}]]]`, `[[null]]`, 5},
+	} {
+		if got := depth([]byte(c.raw)); got != c.depth {
+			t.Errorf("depth of %s: %d, want %d", c.raw, got, c.depth)
+		}
+		if got := string(prune([]byte(c.raw), 2)); got != c.want {
+			t.Errorf("%s became %s, want %s", c.raw, got, c.want)
 		}
 	}
+}
+
+func FuzzPrune(f *testing.F) {
+	f.Add([]byte(`{"a":"[[[\"[","b":[1,{"c":[]}],"d":2}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		if !json.Valid(raw) {
+			return
+		}
+		got := prune(raw, 3)
+		if !json.Valid(got) || depth(got) > 3 {
+			t.Fatalf("%s became %s", raw, got)
+		}
+		if again := prune(got, 3); string(again) != string(got) {
+			t.Fatalf("%s became %s", got, again)
+		}
+	})
 }
 
 func TestListenTakesThePort(t *testing.T) {

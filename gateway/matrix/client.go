@@ -31,8 +31,10 @@ type Client struct {
 	devices   deviceSet
 	uploads   uploadMemo
 
-	listener net.Listener // set by Listen, used up by Run
-	intake   chan struct{}
+	listener net.Listener  // set by Listen, used up by Run
+	intake   chan struct{} // holds a token while a transaction is taken in
+
+	refusedAt atomic.Int64 // Unix seconds of the last request with a wrong hs_token
 }
 
 // New checks cfg and makes a Client. It starts nothing and asks nobody.

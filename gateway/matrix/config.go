@@ -142,7 +142,7 @@ const letters, digits = "abcdefghijklmnopqrstuvwxyz", "0123456789"
 
 // validServerName holds for host names, addresses and a port; it keeps out what would change the meaning of an id.
 func validServerName(s string) bool {
-	return s != "" && len(s) <= 230 && madeOf(strings.ToLower(s), letters+digits+".-:[]")
+	return s != "" && len(s) <= 230 && madeOf(s, letters+strings.ToUpper(letters)+digits+".-:[]")
 }
 
 // validLocalpart is the grammar of new user ids (Appendices, User Identifiers).

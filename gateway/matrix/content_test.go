@@ -55,11 +55,11 @@ func TestContent(t *testing.T) {
 // The event of any record is one that a homeserver takes: valid, and small enough whatever it is made of.
 func TestContentFits(t *testing.T) {
 	many := map[string]string{}
-	for i := range 200 {
-		many[strings.Repeat("\x01", i)] = strings.Repeat("\x02", 2000)
+	for i := range 40 {
+		many[strings.Repeat("\x01", 1+i)] = strings.Repeat("\x02", 2000)
 	}
 	for name, fill := range map[string]string{"plain": "a", "quotes": `"`, "controls": "\x01", "wide": "ä", "wider": "😀", "broken": "\xffa", "lines": "\n"} {
-		long := strings.Repeat(fill, 200_000/len(fill))
+		long := strings.Repeat(fill, 70_000/len(fill))
 		for _, p := range []lane.Post{
 			{Kind: lane.Text, Text: long},
 			{Kind: lane.Text, Text: long, HTML: long, Values: many},

@@ -12,4 +12,6 @@ var (
 	ErrNotAsked = errors.New("matrix: the homeserver has not been asked yet")
 	// ErrUnreachable is part of what Ready says when the homeserver answers us but cannot deliver transactions to us.
 	ErrUnreachable = errors.New("matrix: the homeserver cannot reach our listener")
+
+	errTooLong = errors.New("the answer is too long")
 )

@@ -27,7 +27,8 @@ const (
 	// maxContent is above the 65 536 bytes that an event may have: Synapse escapes what is not ASCII in some answers, which
 	// makes three bytes of one.
 	maxContent = 3 * 65536
-	maxDepth   = 64 // nesting of a content; the specification has no limit, clients stay below 20
+	maxDepth   = 64  // nesting of a content; the specification has no limit, clients stay below 20
+	maxNesting = 128 // nesting of all that a homeserver says; what is deeper is pruned
 )
 
 // parsed says what became of a raw event.

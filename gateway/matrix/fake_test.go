@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -220,6 +221,18 @@ func (b *inbox) ids() (out []ids.EventID) {
 		out = append(out, e.ID)
 	}
 	return out
+}
+
+func (b *inbox) all() []room.Event {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.events)
+}
+
+func (b *inbox) commits() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.accepts
 }
 
 func (b *inbox) setFail(err error) {

@@ -41,23 +41,50 @@ func level(raw json.RawMessage) (int, bool) {
 	return int(n), err == nil
 }
 
-// depth is how deep arrays and objects nest in valid JSON.
-func depth(raw []byte) int {
-	deepest, now := 0, 0
-	text := false
+// nesting walks over JSON and calls f for each byte with how deep it is: a bracket counts as inside of what it opens or
+// closes. It needs no stack, whatever it is given.
+func nesting(raw []byte, f func(b byte, deep int, opens bool)) {
+	now, text := 0, false
 	for i := 0; i < len(raw); i++ {
-		switch b := raw[i]; {
-		case text && b == '\\':
+		b := raw[i]
+		opens := !text && (b == '{' || b == '[')
+		if opens {
+			now++
+		}
+		f(b, now, opens)
+		switch {
+		case text && b == '\\' && i+1 < len(raw):
 			i++
+			f(raw[i], now, false)
 		case b == '"':
 			text = !text
-		case text:
-		case b == '{' || b == '[':
-			now++
-			deepest = max(deepest, now)
-		case b == '}' || b == ']':
+		case !text && (b == '}' || b == ']'):
 			now--
 		}
 	}
+}
+
+// depth is how deep arrays and objects nest in raw.
+func depth(raw []byte) int {
+	deepest := 0
+	nesting(raw, func(_ byte, deep int, _ bool) { deepest = max(deepest, deep) })
 	return deepest
+}
+
+// prune puts null in place of all that is nested deeper than limit. encoding/json refuses a text as a whole when any part
+// of it is deeper than 10 000, so that one event could block all that come after it.
+func prune(raw []byte, limit int) []byte {
+	if depth(raw) <= limit {
+		return raw
+	}
+	out := make([]byte, 0, len(raw))
+	nesting(raw, func(b byte, deep int, opens bool) {
+		switch {
+		case deep <= limit:
+			out = append(out, b)
+		case opens && deep == limit+1:
+			out = append(out, "null"...)
+		}
+	})
+	return out
 }

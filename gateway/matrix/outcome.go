@@ -50,7 +50,7 @@ func outcome(err error, sent, once bool) lane.Outcome {
 	switch {
 	case status >= 200 && status <= 299:
 		o.Verdict, o.Reason = unsure, "the answer cannot be read: "+clean(rootText(he.WrappedError), maxReason)
-		if errors.Is(he.WrappedError, mautrix.ErrResponseTooLong) || errors.Is(he.WrappedError, mautrix.ErrBodyReadReachedLimit) {
+		if errors.Is(he.WrappedError, errTooLong) {
 			o.Code = codeTooLong
 		}
 	case status == http.StatusTooManyRequests || o.Code == "M_LIMIT_EXCEEDED":

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptrace"
 	"sync/atomic"
@@ -41,7 +42,7 @@ type request struct {
 
 // do performs r, once. Its error is nil or a lane.Outcome.
 func (c *Client) do(ctx context.Context, r request) error {
-	params := mautrix.FullRequest{Method: r.method, ResponseJSON: r.into, ResponseSizeLimit: r.limit, MaxAttempts: 1, Headers: http.Header{}}
+	params := mautrix.FullRequest{Method: r.method, ResponseJSON: r.into, ResponseSizeLimit: r.limit, MaxAttempts: 1, Headers: http.Header{}, Handler: readAnswer}
 	switch {
 	case r.raw != nil:
 		params.RequestBytes = r.raw
@@ -83,6 +84,22 @@ func (c *Client) do(ctx context.Context, r request) error {
 		c.askAgain()
 	}
 	return o
+}
+
+// readAnswer is mautrix's handler of a 2xx: it reads at most limit bytes, prunes what is nested too deep and decodes the
+// rest into v, if that is not nil.
+func readAnswer(req *http.Request, res *http.Response, v any, limit int64) ([]byte, error) {
+	raw, err := io.ReadAll(io.LimitReader(res.Body, limit+1))
+	if err == nil && int64(len(raw)) > limit {
+		err = errTooLong
+	}
+	if err == nil && v != nil {
+		err = json.Unmarshal(prune(raw, maxNesting), v)
+	}
+	if err != nil {
+		return nil, mautrix.HTTPError{Request: req, Response: res, Message: "read the answer", WrappedError: err}
+	}
+	return nil, nil
 }
 
 // session is mautrix's client for one request. It shares the connections of all others; mautrix's own retries and its

@@ -24,7 +24,7 @@ const (
 	gapPages   = 10               // of findPage events, that a gap in one room is filled with
 	maxToken   = 4096             // bytes of a next_batch
 	keepEvery  = 10 * time.Minute // a position without events is kept that often: a write each poll would wear out a card
-	hurried    = 10               // empty answers in a row that did not wait, before a pause
+	hurried    = 10               // empty answers in a row that did not wait, before each has a pause
 	hurryPause = time.Second      //
 )
 
@@ -106,11 +106,8 @@ func (c *Client) syncLoop(ctx context.Context) {
 			wait = min(2*wait, maxWait)
 			continue
 		case n == 0 && time.Since(start) < 100*time.Millisecond: // somebody is typing, or the homeserver does not wait
-			if quick++; quick >= hurried {
-				quick = 0
-				if !pauseFor(ctx, hurryPause) {
-					return
-				}
+			if quick++; quick > hurried && !pauseFor(ctx, hurryPause) {
+				return
 			}
 		default:
 			quick = 0
