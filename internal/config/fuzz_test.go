@@ -45,3 +45,27 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// FuzzRegistration holds that any bytes are either a registration, which YAML writes so that it is the same again, or
+// Errors.
+func FuzzRegistration(f *testing.F) {
+	f.Add([]byte(goodRegistration))
+	f.Add(NewRegistration(&Matrix{ServerName: "[::1]:8448", User: "a", ControlRoom: "b"}, "http://[::1]:1", "abc", "def").YAML())
+	f.Fuzz(func(t *testing.T, data []byte) {
+		reg, err := parseRegistration("x.yaml", data, 0o600)
+		if err != nil {
+			var mistakes Errors
+			if !errors.As(err, &mistakes) || len(mistakes) == 0 || err.Error() == "" {
+				t.Fatalf("%T: %v", err, err)
+			}
+			return
+		}
+		again, err := parseRegistration("x.yaml", reg.YAML(), 0o600)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, reg.YAML())
+		}
+		if string(again.YAML()) != string(reg.YAML()) {
+			t.Fatalf("%s\nthen\n%s", reg.YAML(), again.YAML())
+		}
+	})
+}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"unicode"
 )
 
 // Registration is what a homeserver and gatepost agree on (Matrix v1.19, Application Service API, registration). The
@@ -52,6 +53,10 @@ func LoadRegistration(path string) (*Registration, error) {
 		return nil, Errors{{File: path, Reason: "cannot be read: " + reason(err) +
 			" (`gatepost registration` writes one)", Err: err}}
 	}
+	return parseRegistration(path, data, mode)
+}
+
+func parseRegistration(path string, data []byte, mode fileMode) (*Registration, error) {
 	d := &decoder{report: newReport(path), dir: filepath.Dir(path), read: readBounded, lax: true, literal: true, left: maxValues}
 	reg := new(Registration)
 	if !d.document(data, "`gatepost registration` writes one", reg) {
@@ -89,17 +94,25 @@ func (r *report) registration(reg *Registration) {
 	if r.given("sender_localpart", reg.SenderLocalpart) && !localpartForm.MatchString(reg.SenderLocalpart) {
 		r.fail("sender_localpart", "%s is not a localpart: lower-case letters, digits and . _ = - / +", quote(reg.SenderLocalpart))
 	}
-	for key, list := range map[string][]Namespace{"users": reg.Namespaces.Users, "aliases": reg.Namespaces.Aliases} {
+	if r.given("id", reg.ID) && !printable(reg.ID) {
+		r.fail("id", "%s is not a line of text", quote(reg.ID))
+	}
+	names := reg.Namespaces
+	for key, list := range map[string][]Namespace{"users": names.Users, "aliases": names.Aliases, "rooms": names.Rooms} {
 		for i, n := range list {
-			at := item("namespaces."+key, i)
-			if _, err := regexp.Compile(n.Regex); err != nil && r.given(at+".regex", n.Regex) {
-				r.fail(at+".regex", "%s is not a regular expression", quote(n.Regex))
+			at := item("namespaces."+key, i) + ".regex"
+			if _, err := regexp.Compile(n.Regex); r.given(at, n.Regex) && (err != nil || !printable(n.Regex)) {
+				r.fail(at, "%s is not a regular expression", quote(n.Regex))
 			}
 		}
 	}
 	if reg.RateLimited && !r.failed["rate_limited"] {
 		r.warn("rate_limited", "the homeserver may slow the gateway down to a message in five seconds; write rate_limited: false")
 	}
+}
+
+func printable(s string) bool {
+	return !strings.ContainsFunc(s, func(c rune) bool { return !unicode.IsPrint(c) })
 }
 
 // Covers says whether the homeserver will let us be whom m wants us to be: bot, ghosts and aliases are in the exclusive

@@ -102,6 +102,7 @@ func TestLoadRegistration(t *testing.T) {
 		{name: "no url", text: replace("http://127.0.0.1:29333", "null")},
 		{name: "localpart", text: replace("gatepost_as", `"@bot:example.org"`), want: `r.yaml:5:19: sender_localpart: "@bot:example.org" is not a localpart: lower-case letters, digits and . _ = - / +`},
 		{name: "regex", text: replace("'^@gatepost:", "'(^@gatepost:"), want: `r.yaml:12:15: namespaces.users[1].regex: "(^@gatepost:example\\.org$" is not a regular expression`},
+		{name: "id of two lines", text: replace("id: gatepost", `id: "gate\npost"`), want: `r.yaml:1:5: id: "gate\npost" is not a line of text`},
 		{name: "type", text: replace("rate_limited: false", "rate_limited: perhaps"), want: `r.yaml:6:15: rate_limited: "perhaps" is not true or false`},
 		{name: "rate limited", text: replace("rate_limited: false\n", ""), warning: "r.yaml:1:1: rate_limited: the homeserver may slow the gateway down to a message in five seconds; write rate_limited: false"},
 		{name: "the bot as sender", text: replace("gatepost_as", "gatepost"), want: `r.yaml:5:19: sender_localpart: "gatepost" is the gateway's bot (matrix.user); it must be a user of its own, since some homeservers let the sender not read its rooms`},

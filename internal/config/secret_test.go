@@ -67,7 +67,7 @@ func TestSecretFile(t *testing.T) {
 		{name: "large", mistake: "x.yaml:1:95: matrix.token_file: " + dir + "/large: is larger than 64KiB"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			text := `matrix: {homeserver: "http://a", server_name: a, mode: account, owners: ["@a:b"], token_file: ` + row.name + "}\n"
+			text := `matrix: {homeserver: "http://a", server_name: a, mode: account, owners: ["@a:b"], token_file: ` + row.name + "}\nmqtt: {}\n"
 			cfg, err := parseConfig("x.yaml", dir, []byte(text), 0o644, []string{"A=1"}, readBounded)
 			if row.mistake != "" {
 				if err == nil || err.Error() != row.mistake {
@@ -96,7 +96,7 @@ func TestExposed(t *testing.T) {
 		mode  os.FileMode
 		want  int
 	}{{"abc", 0o644, 1}, {"abc", 0o640, 0}, {"abc", 0o600, 0}, {"${A}", 0o644, 0}} {
-		cfg, err := parseConfig("x.yaml", ".", []byte(head+row.token+`"}`), row.mode, []string{"A=1"}, readBounded)
+		cfg, err := parseConfig("x.yaml", ".", []byte(head+row.token+"\"}\nmqtt: {}\n"), row.mode, []string{"A=1"}, readBounded)
 		if err != nil {
 			t.Fatal(err)
 		}

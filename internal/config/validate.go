@@ -14,8 +14,13 @@ import (
 // validate checks what no single value shows: forms that depend on the key, and keys against each other. Values that
 // could not be read have been reported already and are left out.
 func validate(c *Config, r *report) {
-	if c.Matrix == nil && c.MQTT == nil && c.Turn == nil && !r.any("matrix", "mqtt", "turn") {
-		r.failAt(1, 1, "", "there is nothing to do: give matrix and mqtt, or one of matrix, mqtt and turn")
+	switch matrix, mqtt := r.places.has("matrix"), r.places.has("mqtt"); {
+	case !matrix && !mqtt:
+		r.failAt(1, 1, "", "there is nothing to do: the sections matrix and mqtt are missing")
+	case matrix && !mqtt:
+		r.fail("mqtt", "is required beside matrix: `mqtt: {}` is the embedded broker, url an outside one")
+	case !matrix && r.places.has("mqtt.url"):
+		r.fail("mqtt.url", "without the section matrix there is nothing to do with the messages of an outside broker")
 	}
 	if c.Matrix != nil {
 		r.matrix(c.Matrix)

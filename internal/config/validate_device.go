@@ -12,10 +12,7 @@ var (
 )
 
 func (r *report) devices(c *Config) {
-	if len(c.Devices) > 0 && c.MQTT == nil && !r.places.has("mqtt") {
-		r.fail("devices", "rules need the section mqtt: where else should messages come from?")
-	}
-	if len(c.Devices) > 0 && c.Matrix == nil && !r.places.has("matrix") {
+	if len(c.Devices) > 0 && !r.places.has("matrix") {
 		r.warn("devices", "the rules have no effect without the section matrix")
 	}
 	first := map[string]int{} // topic with captures made equal, to rule
