@@ -14,6 +14,7 @@ type Store struct {
 	*store.Store
 	opts    store.Options
 	damaged bool
+	ended   bool
 }
 
 // Open opens a new store. Options may be zero; Path is set if it is empty.
@@ -24,7 +25,7 @@ func Open(t testing.TB, o store.Options) *Store {
 	}
 	s := &Store{opts: o}
 	s.open(t)
-	t.Cleanup(func() { s.end(t) })
+	t.Cleanup(func() { s.End(t) })
 	return s
 }
 
@@ -52,9 +53,13 @@ func (s *Store) open(t testing.TB) {
 	s.Store, s.opts.Metrics = opened, nil
 }
 
-// end closes and checks the store.
-func (s *Store) end(t testing.TB) {
+// End closes and checks the store now. The end of the test then does no more.
+func (s *Store) End(t testing.TB) {
 	t.Helper()
+	if s.ended {
+		return
+	}
+	s.ended = true
 	records := 0
 	for _, l := range s.Lanes() {
 		records += l.Records
