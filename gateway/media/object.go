@@ -80,34 +80,33 @@ func (w *walker) at(c byte) bool {
 func (w *walker) value(name string, depth int) {
 	w.space()
 	c := w.s[w.i]
-	switch {
-	case c == '{' || c == '[':
-		if w.lines >= maxLines {
-			w.skip()
-			w.out.More++
-			return
-		}
-		if depth == maxDepth || w.flat() {
-			w.line(name, w.brief())
-			return
-		}
-		w.i++
-		end := c + 2 // } or ]
-		for n := 0; !w.at(end); n++ {
-			w.at(',')
-			key := strconv.Itoa(n)
-			if c == '{' {
-				w.space()
-				key = w.scalar()
-				w.at(':')
-			}
-			if name != "" {
-				key = name + "." + key
-			}
-			w.value(key, depth+1)
-		}
-	default:
+	if c != '{' && c != '[' {
 		w.line(name, w.scalar())
+		return
+	}
+	if w.lines >= maxLines {
+		w.skip()
+		w.out.More++
+		return
+	}
+	if depth == maxDepth || w.flat() {
+		w.line(name, w.brief())
+		return
+	}
+	w.i++
+	end := c + 2 // } or ]
+	for n := 0; !w.at(end); n++ {
+		w.at(',')
+		key := strconv.Itoa(n)
+		if c == '{' {
+			w.space()
+			key = w.scalar()
+			w.at(':')
+		}
+		if name != "" {
+			key = name + "." + key
+		}
+		w.value(key, depth+1)
 	}
 }
 

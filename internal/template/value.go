@@ -75,14 +75,13 @@ func (m *Map) put(key, value any) {
 			m.index[k] = i
 		}
 	}
-	i, ok := -1, false
-	if m.index != nil {
-		i, ok = m.index[key]
-	} else {
+	i := -1
+	if m.index == nil {
 		i = slices.Index(m.keys, key)
-		ok = i >= 0
+	} else if k, ok := m.index[key]; ok {
+		i = k
 	}
-	if ok {
+	if i >= 0 {
 		m.values[i] = value
 		return
 	}
