@@ -43,6 +43,7 @@ type Client struct {
 	metrics instruments
 
 	started  atomic.Bool
+	drained  sync.Once
 	refusals atomic.Int32 // messages refused in a row, counted once a connection
 
 	mu     sync.Mutex // guards what follows; never held across I/O or callbacks
@@ -102,6 +103,7 @@ func (c *Client) Run(ctx context.Context) error {
 		case <-time.After(wait):
 		}
 	}
+	c.drain()
 	close(stop)
 	wg.Wait()
 	c.state(State{Reason: "stopped"})
@@ -139,13 +141,7 @@ func (c *Client) serve(ctx context.Context, cn *conn) error {
 		case <-ctx.Done():
 			c.setConn(nil)
 			cn.wire.stopReading()
-			drain := time.NewTimer(drainTime)
-			defer drain.Stop()
-			select {
-			case <-c.in.whenIdle():
-			case <-drain.C:
-			case <-cn.wire.closed:
-			}
+			c.drain()
 			cn.bye()
 			return ctx.Err()
 		case <-cn.wire.closed:
@@ -154,11 +150,13 @@ func (c *Client) serve(ctx context.Context, cn *conn) error {
 		case answer := <-cn.resync:
 			note, err := c.subscribe(ctx, cn)
 			answer <- note
-			if err != nil {
+			switch {
+			case err == nil:
+				c.state(State{Connected: true, Reason: reasonOf(note), Err: note})
+			case ctx.Err() == nil:
 				cn.abort(err)
 				return err
 			}
-			c.state(State{Connected: true, Reason: reasonOf(note), Err: note})
 		case <-cn.failed:
 			n := c.refusals.Add(1)
 			retry = time.After(min(firstRetry<<min(n-1, 10), lastRetry))
@@ -167,6 +165,18 @@ func (c *Client) serve(ctx context.Context, cn *conn) error {
 			return errRedeliver
 		}
 	}
+}
+
+// drain waits, once, until what was read is delivered and done, but not for long. Nothing more may be read.
+func (c *Client) drain() {
+	c.drained.Do(func() {
+		late := time.NewTimer(drainTime)
+		defer late.Stop()
+		select {
+		case <-c.in.whenIdle():
+		case <-late.C:
+		}
+	})
 }
 
 func reasonOf(err error) string {
@@ -194,16 +204,21 @@ func (c *Client) state(s State) {
 		return // one line for an hour of the same failure
 	}
 	c.last = s
-	level, text := slog.LevelInfo, "connected to the broker"
-	up := 1.0
-	if !s.Connected {
-		text, up = "not connected to the broker", 0
+	switch log := c.log.With(logkey.Address, c.url.Host); {
+	case s.Connected && s.Err == nil:
+		log.Info("connected to the broker")
+	case s.Connected:
+		log.Warn("connected to the broker, but not all is well", logkey.Reason, s.Reason)
+	case s.Err == nil:
+		log.Info("not connected to the broker", logkey.Reason, s.Reason)
+	default:
+		log.Warn("not connected to the broker", logkey.Reason, s.Reason)
 	}
-	if s.Err != nil {
-		level = slog.LevelWarn
+	up := 0.0
+	if s.Connected {
+		up = 1
 	}
 	c.metrics.connected.Set(up)
-	c.log.Log(context.Background(), level, text, logkey.Address, c.url.Host, logkey.Reason, s.Reason)
 	if c.cfg.OnState != nil {
 		c.cfg.OnState(s)
 	}

@@ -85,7 +85,7 @@ func TestPublishRefuses(t *testing.T) {
 		if !isNotSent(err) || (tt.want != nil && !errors.Is(err, tt.want)) {
 			t.Errorf("%s: %v", tt.name, err)
 		}
-		if _, ok := err.(interface{ NotSent() bool }); !ok { //nolint:errorlint // also for those who do not unwrap
+		if _, ok := err.(interface{ NotSent() bool }); !ok { // also for those who do not unwrap
 			t.Errorf("%s: NotSent is not at the surface of %v", tt.name, err)
 		}
 	}

@@ -69,6 +69,9 @@ func dialWeb(ctx context.Context, u *url.URL, tc *tls.Config) (net.Conn, error) 
 		NetDialContext: (&net.Dialer{}).DialContext, TLSClientConfig: tc, Subprotocols: []string{"mqtt"},
 	}
 	c, resp, err := d.DialContext(ctx, u.String(), nil)
+	if resp != nil {
+		_ = resp.Body.Close() // holds at most the beginning of an error page
+	}
 	if err != nil {
 		if resp != nil && resp.StatusCode != http.StatusSwitchingProtocols {
 			return nil, fmt.Errorf("%w: HTTP %s", err, resp.Status)

@@ -104,7 +104,7 @@ func isTimeout(err error) bool {
 
 // root takes off paho's wrapping, which only says "network Error".
 func root(err error) error {
-	if all, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // only the outermost is paho's
+	if all, ok := err.(interface{ Unwrap() []error }); ok { // only the outermost is paho's
 		if errs := all.Unwrap(); len(errs) == 2 && errors.Is(errs[0], packets.ErrorNetworkError) {
 			return errs[1]
 		}

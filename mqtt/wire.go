@@ -183,7 +183,7 @@ func (w *wire) Write(p []byte) (int, error) {
 func (w *wire) SetWriteDeadline(time.Time) error { return nil }
 
 // SetDeadline is for reading only, see SetWriteDeadline.
-func (w *wire) SetDeadline(t time.Time) error { return w.Conn.SetReadDeadline(t) }
+func (w *wire) SetDeadline(t time.Time) error { return w.SetReadDeadline(t) }
 
 // stopReading holds back every PUBLISH from now on.
 func (w *wire) stopReading() { w.holdOnce.Do(func() { close(w.hold) }) }
