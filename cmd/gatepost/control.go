@@ -18,7 +18,7 @@ type control interface {
 	Devices(ctx context.Context) ([]deviceInfo, error)
 	// Unmatched lists recent topics that no rule wants, the latest first.
 	Unmatched(ctx context.Context) ([]unmatchedInfo, error)
-	// RemoveDevice forgets a device for which there is no rule any more. Its room and history stay in Matrix.
+	// RemoveDevice forgets a device. Its room and history stay in Matrix; a rule that still matches makes it anew.
 	RemoveDevice(ctx context.Context, id string) error
 	Rooms(ctx context.Context) ([]roomInfo, error)
 	// Commands lists those that are not over, and recent ones, the latest first.

@@ -36,9 +36,10 @@ func (a *app) devicesCommand() *cobra.Command {
 	a.jsonFlag(parent)
 	parent.AddCommand(list, &cobra.Command{
 		Use:   "remove DEVICE",
-		Short: "Forget a device that has no rule any more",
-		Long: `Forget a device that has no rule any more: its state, its waiting messages and
-its place in lists. The Matrix room stays as it is, with its history.`,
+		Short: "Forget a device",
+		Long: `Forget a device that is gone: its state and its place in lists. The Matrix room
+stays as it is, with its history. If a rule still matches what it publishes it comes
+back with its next message.`,
 		Example: "  gatepost devices remove porch",
 		Args:    args(cobra.ExactArgs(1)),
 		RunE: func(_ *cobra.Command, words []string) error {

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -19,6 +20,7 @@ func TestMain(m *testing.M) {
 // TestScripts runs the real program by the scripts in testdata, one a promise. Beside testscript's own commands there are
 //
 //	exits CODE PROGRAM [ARGUMENT...]   runs a program that must end with this exit code
+//	eventually PROGRAM [ARGUMENT...]   runs a program until it succeeds, for at most 10 s
 //	mkstore FOLDER                     makes an empty store
 //	mode FILE PERMISSIONS              checks a file's permissions, in octal
 func TestScripts(t *testing.T) {
@@ -42,6 +44,21 @@ func TestScripts(t *testing.T) {
 				}
 				if got != want {
 					ts.Fatalf("exit code %d, want %d", got, want)
+				}
+			},
+			"eventually": func(ts *testscript.TestScript, neg bool, args []string) {
+				if neg || len(args) < 1 {
+					ts.Fatalf("usage: eventually PROGRAM [ARGUMENT...]")
+				}
+				for end := time.Now().Add(10 * time.Second); ; {
+					err := ts.Exec(args[0], args[1:]...)
+					if err == nil {
+						return
+					}
+					if time.Now().After(end) {
+						ts.Check(err)
+					}
+					<-time.After(20 * time.Millisecond)
 				}
 			},
 			"mkstore": func(ts *testscript.TestScript, neg bool, args []string) {

@@ -117,8 +117,10 @@ by its user) and be restarted:
                                     config_files:
                                       - %[1]s
 
-  Conduit and its relatives       in the admin room, the text of the file in a code block:
-                                    appservices register
+  Conduit                         in the admin room, with the text of the file in a code block below:
+                                    @conduit:SERVER: register-appservice
+  conduwuit, Continuwuity,        likewise:
+  Tuwunel                           !admin appservices register
 `, path)
 	return err
 }

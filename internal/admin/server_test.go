@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"encoding/json"
 	"io"
 	"net/http"
 	"strings"
@@ -56,12 +55,9 @@ func TestHealth(t *testing.T) {
 		{"", "", "/readyz", 200, `{"ok":true}`},
 	} {
 		s := start(t, Config{Listen: "127.0.0.1:0", Live: answers[c.live], Ready: answers[c.ready]}, nil)
-		res, body := get(t, "http://"+s.Addr().String()+c.path, "")
-		if res.StatusCode != c.code || strings.TrimSpace(body) != c.body {
-			t.Errorf("%+v: got %d %s", c, res.StatusCode, body)
-		}
-		if ct := res.Header.Get("Content-Type"); ct != "application/json" {
-			t.Errorf("content type %q", ct)
+		code, typ, body := get(t, "http://"+s.Addr().String()+c.path, "")
+		if code != c.code || strings.TrimSpace(body) != c.body || typ != "application/json" {
+			t.Errorf("%+v: got %d %s %s", c, code, typ, body)
 		}
 	}
 }
@@ -82,9 +78,9 @@ func TestMetricsNeedToken(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := start(t, Config{Listen: "127.0.0.1:0", Token: c.token, Metrics: reg.Handler()}, nil)
-			res, body := get(t, "http://"+s.Addr().String()+"/metrics", c.auth)
-			if res.StatusCode != c.code || strings.Contains(body, "gatepost_test_total 1") != (c.code == 200) {
-				t.Fatalf("got %d %.100s", res.StatusCode, body)
+			code, _, body := get(t, "http://"+s.Addr().String()+"/metrics", c.auth)
+			if code != c.code || strings.Contains(body, "gatepost_test_total 1") != (c.code == 200) {
+				t.Fatalf("got %d %.100s", code, body)
 			}
 		})
 	}
@@ -120,7 +116,7 @@ func TestAddressTaken(t *testing.T) {
 	}
 }
 
-func get(t *testing.T, url, auth string) (*http.Response, string) {
+func get(t *testing.T, url, auth string) (code int, contentType, body string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	if err != nil {
@@ -134,12 +130,9 @@ func get(t *testing.T, url, auth string) (*http.Response, string) {
 		t.Fatal(err)
 	}
 	defer func() { _ = res.Body.Close() }()
-	body, err := io.ReadAll(res.Body)
+	text, err := io.ReadAll(res.Body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if res.StatusCode >= 400 && strings.HasPrefix(res.Header.Get("Content-Type"), "application/json") && !json.Valid(body) {
-		t.Fatalf("%s: not JSON: %s", url, body)
-	}
-	return res, string(body)
+	return res.StatusCode, res.Header.Get("Content-Type"), string(text)
 }

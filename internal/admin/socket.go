@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// maxSocketPath is what fits into a socket address everywhere, in bytes.
-const maxSocketPath = 103
+// maxSocketPath is what fits into a socket address (unix(7)), in bytes.
+const maxSocketPath = 107
 
 // probeTime is how long a process that holds the socket may take to accept.
 const probeTime = 2 * time.Second

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -52,6 +53,32 @@ var skipped = map[string]bool{".git": true, "bin": true, "dist": true, "data": t
 // files reads every text file of the repository.
 func files(t *testing.T) []file {
 	t.Helper()
+	all, err := readOnce()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) < 20 {
+		t.Fatalf("only %d files found: is this the repository?", len(all))
+	}
+	return all
+}
+
+// sources parses every Go file of the module, whatever its build tags.
+func sources(t *testing.T) []source {
+	t.Helper()
+	all, err := parseOnce()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+var (
+	readOnce  = sync.OnceValues(readAll)
+	parseOnce = sync.OnceValues(parseAll)
+)
+
+func readAll() ([]file, error) {
 	root := filepath.Join("..", "..")
 	var out []file
 	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
@@ -78,19 +105,14 @@ func files(t *testing.T) []file {
 		out = append(out, file{filepath.ToSlash(rel), text})
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(out) < 20 {
-		t.Fatalf("only %d files found: is this the repository?", len(out))
-	}
-	return out
+	return out, err
 }
 
-// sources parses every Go file of the module, whatever its build tags.
-func sources(t *testing.T) []source {
-	t.Helper()
-	all := files(t)
+func parseAll() ([]source, error) {
+	all, err := readOnce()
+	if err != nil {
+		return nil, err
+	}
 	nested := map[string]bool{}
 	for _, f := range all {
 		if path.Base(f.path) == "go.mod" && f.path != "go.mod" {
@@ -105,12 +127,11 @@ func sources(t *testing.T) []source {
 		fset := token.NewFileSet()
 		tree, err := parser.ParseFile(fset, f.path, f.text, parser.ParseComments|parser.SkipObjectResolution)
 		if err != nil {
-			t.Errorf("%v", err)
-			continue
+			return nil, err
 		}
 		out = append(out, source{f, fset, tree})
 	}
-	return out
+	return out, nil
 }
 
 func within(p string, dirs map[string]bool) bool {
