@@ -43,27 +43,19 @@ func (c *Client) connect(ctx context.Context) (*conn, error) {
 	}
 	var dialed atomic.Pointer[wire]
 	var dialErr error // ours is better than what paho makes of it
-	o := paho.NewClientOptions()
-	o.Servers = []*url.URL{c.url}
-	o.SetClientID(c.cfg.ClientID).SetUsername(c.cfg.User).SetPassword(c.cfg.Password)
-	o.SetProtocolVersion(4).SetCleanSession(false).SetKeepAlive(c.cfg.KeepAlive).SetPingTimeout(pingTimeout)
-	o.SetAutoAckDisabled(true).SetOrderMatters(true).SetDefaultPublishHandler(func(_ paho.Client, m paho.Message) { cn.receive(m) })
-	o.SetAutoReconnect(false).SetConnectRetry(false).SetStore(noStore{})
-	o.SetConnectTimeout(connectTimeout).SetWriteTimeout(handOver)
-	o.SetConnectionLostHandler(func(_ paho.Client, err error) { cn.lost <- err })
+	o := cn.options()
 	o.SetCustomOpenConnectionFn(func(u *url.URL, _ paho.ClientOptions) (net.Conn, error) {
 		raw, err := dial(ctx, c.cfg, u)
 		if err != nil {
 			dialErr = err
 			return nil, err
 		}
-		w := newWire(raw, c.in, c.cfg.MaxPayload)
-		dialed.Store(w)
+		cn.wire = newWire(raw, c.in, c.cfg.MaxPayload)
+		dialed.Store(cn.wire)
 		if ctx.Err() != nil { // ended between dial and Store
-			w.close(ctx.Err())
+			cn.wire.close(ctx.Err())
 		}
-		cn.wire = w
-		return w, nil
+		return cn.wire, nil
 	})
 	cn.paho = paho.NewClient(o)
 	stop := context.AfterFunc(ctx, func() {
@@ -71,32 +63,41 @@ func (c *Client) connect(ctx context.Context) (*conn, error) {
 			w.close(ctx.Err())
 		}
 	})
-	defer stop()
 	token := cn.paho.Connect().(*paho.ConnectToken)
 	<-token.Done()
-	err := token.Error()
-	if err == nil && !stop() {
-		err = ctx.Err() // the wire is or will be closed
-	}
-	switch {
-	case err == nil:
+	inTime := stop()
+	switch err := token.Error(); {
 	case dialErr != nil:
 		return nil, dialErr
-	default:
-		if token.Error() == nil { // let in, but it is over
-			cn.abort(err)
-			return nil, err
-		}
+	case err != nil:
 		cn.wire.close(err)
 		cn.wire.release()
-		if cause := cn.wire.cause; cause != nil && token.ReturnCode() == packets.ErrNetworkError {
-			err = cause
+		if cn.wire.cause != nil && token.ReturnCode() == packets.ErrNetworkError {
+			err = cn.wire.cause
 		}
 		return nil, err
+	case !inTime: // let in, but it is over
+		cn.abort(ctx.Err())
+		return nil, ctx.Err()
 	}
 	cn.resumed = token.SessionPresent()
 	cn.acker.Go(func() { cn.acks.run(cn.wire.closed, cn.finish) })
 	return cn, nil
+}
+
+// options is how paho is to behave: nothing happens later or again by itself.
+func (cn *conn) options() *paho.ClientOptions {
+	cfg := cn.c.cfg
+	o := paho.NewClientOptions()
+	o.Servers = []*url.URL{cn.c.url}
+	o.SetClientID(cfg.ClientID).SetUsername(cfg.User).SetPassword(cfg.Password)
+	o.SetProtocolVersion(4).SetCleanSession(false)
+	o.SetKeepAlive(cfg.KeepAlive).SetPingTimeout(pingTimeout).SetConnectTimeout(connectTimeout).SetWriteTimeout(handOver)
+	o.SetAutoReconnect(false).SetConnectRetry(false).SetStore(noStore{})
+	o.SetAutoAckDisabled(true).SetOrderMatters(true)
+	o.SetDefaultPublishHandler(func(_ paho.Client, m paho.Message) { cn.receive(m) })
+	o.SetConnectionLostHandler(func(_ paho.Client, err error) { cn.lost <- err })
+	return o
 }
 
 // receive takes a message from paho. It never blocks: the wire has taken room for it.
