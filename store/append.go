@@ -22,7 +22,7 @@ func (b *batch) append(r *lane.Record) error {
 	}
 	pos := x.push(e)
 	if !e.is(flagGap) && !b.s.bounds.Fits(e.class, int64(e.size)) {
-		return b.evict(x, pos, false)
+		return b.giveWay(x, pos, false)
 	}
 	return b.shrink(x)
 }
@@ -127,14 +127,19 @@ func (b *batch) shrink(x *index) error {
 		if !ok {
 			return nil
 		}
-		if b.evicted == nil {
-			b.evicted = map[ids.RoomKey]int{}
-		}
-		b.evicted[x.key] += int(x.entries[pos].count)
-		if err := b.evict(x, pos, rank == lane.RankExpired); err != nil {
+		if err := b.giveWay(x, pos, rank == lane.RankExpired); err != nil {
 			return err
 		}
 	}
+}
+
+// giveWay evicts the record at pos because the lane has no room for it, which OnEvict is told.
+func (b *batch) giveWay(x *index, pos int, expired bool) error {
+	if b.evicted == nil {
+		b.evicted = map[ids.RoomKey]int{}
+	}
+	b.evicted[x.key] += int(x.entries[pos].count)
+	return b.evict(x, pos, expired)
 }
 
 // evict drops the record at pos and counts it in a gap marker at its place. A run of drops is one marker; it stands where

@@ -11,8 +11,8 @@ import (
 // Report is what a check found. Damage of single values does not keep a store from being used.
 type Report struct {
 	Schema   uint64
-	Records  int      // that wait in lanes
-	Lanes    int      //
+	Records  int // that wait in lanes
+	Lanes    int
 	Values   int      // everything else that was looked at
 	Damaged  int      // values that fail their checksum or make no sense
 	Aside    int      // values that have been set aside earlier
@@ -65,10 +65,15 @@ func CheckFile(path string) (r Report, err error) {
 	if err != nil {
 		return r, fmt.Errorf("store: open %s: %w", path, err)
 	}
-	err = db.View(func(tx *bbolt.Tx) error {
-		r.look(tx)
-		return nil
+	err = guard(func() error {
+		return db.View(func(tx *bbolt.Tx) error {
+			r.look(tx)
+			return nil
+		})
 	})
+	if errors.Is(err, ErrCorrupt) {
+		r.fatal, err = err, nil
+	}
 	return r, errors.Join(err, db.Close())
 }
 

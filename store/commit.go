@@ -117,6 +117,10 @@ func (s *Store) commitGroup(group []*request) {
 	start := s.now()
 	todo, full := s.admit(group)
 	err := s.commitOnce(todo)
+	room := false
+	if err == nil {
+		room = grows(todo)
+	}
 	if errors.Is(err, ErrNoSpace) {
 		full = true
 		var rest []*request
@@ -134,7 +138,19 @@ func (s *Store) commitGroup(group []*request) {
 		r.err = err
 	}
 	s.metrics.commitSeconds.Observe(s.now().Sub(start).Seconds())
-	s.noteFull(full)
+	if full || room {
+		s.noteFull(full)
+	}
+}
+
+// grows says whether a request of the group adds something and had to ask whether there is room.
+func grows(group []*request) bool {
+	for _, r := range group {
+		if !r.relief && r.bytes > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // admit gives the requests that may be tried; the others have been refused, as the store is full.
@@ -278,9 +294,13 @@ func (s *Store) measure() {
 	})
 }
 
+// Full says whether the last commit that wanted room was refused. Safe for concurrent use.
+func (s *Store) Full() bool { return s.full.Load() }
+
 // Commit makes c durable, all of it or nothing, together with what others commit meanwhile. A nil error means fsynced.
 // ErrNoSpace means nothing was written and a later try may succeed; ErrInvalid that this change never can be; after any
-// other error the process must end. Slices in c are not kept. Safe for concurrent use.
+// other error the process must end. Slices in c are not kept. An empty change writes nothing and only says whether the store
+// is well. Safe for concurrent use.
 //
 // What is no longer there is no mistake: finishing a record twice, deleting what does not exist, burying what is gone (a
 // dead letter is made only of a record that waits, or of one that never was in a lane, with Seq 0).
@@ -288,7 +308,7 @@ func (s *Store) Commit(c lane.Change) error {
 	if len(c.Put)+len(c.Append)+len(c.Finish)+len(c.Bury)+len(c.Handled) == 0 {
 		return s.failure()
 	}
-	added, err := checkChange(&c)
+	added, err := s.checkChange(&c)
 	if err != nil {
 		return err
 	}

@@ -237,6 +237,44 @@ func (s *Store) queueLen() int {
 	return len(s.queue.waiting)
 }
 
+func TestNoSpaceForOneLetsTheOtherTakeAway(t *testing.T) {
+	s := open(t, Options{Path: t.TempDir()})
+	commit(t, s, lane.Change{Append: []lane.Record{event("a", "1")}})
+	hold, held := make(chan struct{}), make(chan struct{})
+	commits := 0
+	s.commit = func(tx *bbolt.Tx) error {
+		switch commits++; commits {
+		case 1:
+			close(held)
+			<-hold
+		case 2: // both of the others
+			return errors.Join(syscall.ENOSPC, tx.Rollback())
+		}
+		return tx.Commit()
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = s.Commit(lane.Change{Put: []lane.Item{{Space: "s", Key: "k", Value: []byte("v")}}}) })
+	<-held
+	var appended, finished error
+	wg.Go(func() { appended = s.Commit(lane.Change{Append: []lane.Record{event("a", "2")}}) })
+	wg.Go(func() { finished = s.Commit(lane.Change{Finish: []lane.Ref{{Lane: "a", Seq: 1}}}) })
+	for deadline := time.Now().Add(10 * time.Second); s.queueLen() < 2 && time.Now().Before(deadline); {
+		runtime.Gosched()
+	}
+	close(hold)
+	wg.Wait()
+	if !errors.Is(appended, ErrNoSpace) || finished != nil || !s.Full() {
+		t.Errorf("appended: %v, finished: %v, full: %v", appended, finished, s.Full())
+	}
+	if l := s.Lanes(); len(l) != 0 {
+		t.Errorf("there is %v", l)
+	}
+	commit(t, s, lane.Change{Append: []lane.Record{event("a", "3")}})
+	if s.Full() {
+		t.Error("it says full although there is room")
+	}
+}
+
 func TestLargeChangeGoesAlone(t *testing.T) {
 	s := open(t, Options{Path: t.TempDir()})
 	big := event("a", "1")
@@ -258,6 +296,7 @@ func TestInvalidChangeIsRefusedWhole(t *testing.T) {
 		"bad digest":      {Append: []lane.Record{good, {Lane: "a", Class: lane.Telemetry, Digest: &lane.Digest{}}}},
 		"empty gap":       {Append: []lane.Record{good, {Lane: "a", Class: lane.Event, Gap: &lane.Gap{}}}},
 		"too much text":   {Append: []lane.Record{good, {Lane: "a", Class: lane.Event, Post: lane.Post{Text: string(make([]byte, maxText+1))}}}},
+		"huge value":      {Append: []lane.Record{good}, Put: []lane.Item{{Space: "a", Key: "k", Value: make([]byte, 65<<20)}}},
 		"no space":        {Append: []lane.Record{good}, Put: []lane.Item{{Key: "k"}}},
 		"NUL in space":    {Append: []lane.Record{good}, Put: []lane.Item{{Space: "a\x00b", Key: "k"}}},
 		"long key":        {Append: []lane.Record{good}, Put: []lane.Item{{Space: "a", Key: string(make([]byte, maxKey+1))}}},

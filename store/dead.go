@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -95,6 +96,9 @@ func (b *batch) dropDead(dead *bbolt.Bucket, k, v []byte) error {
 
 // DeadLetters lists dead letters after a sequence, at most n, in order. Safe for concurrent use.
 func (s *Store) DeadLetters(after uint64, n int) (letters []lane.DeadLetter, err error) {
+	if after == math.MaxUint64 {
+		return nil, nil
+	}
 	name := buckets().dead
 	var damaged [][]byte
 	err = s.view(func(tx *bbolt.Tx) error {

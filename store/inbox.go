@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"math"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -143,6 +144,9 @@ func (s *Store) Position(source string) (position string, err error) {
 // Events lists what waits in the inbox after a sequence, at most n, in order. Events leave it by Change.Handled. Safe for
 // concurrent use.
 func (s *Store) Events(after uint64, n int) (events []room.Event, err error) {
+	if after == math.MaxUint64 {
+		return nil, nil
+	}
 	name := buckets().inbox
 	var damaged [][]byte
 	err = s.view(func(tx *bbolt.Tx) error {

@@ -345,7 +345,15 @@ func TestSupersededStateGoesBeforeState(t *testing.T) {
 }
 
 func TestRecordLargerThanTheLane(t *testing.T) {
-	s := storetest.Open(t, store.Options{LaneBytes: 64 << 10})
+	evicted := 0
+	s := storetest.Open(t, store.Options{LaneBytes: 64 << 10, MaxSize: 8 << 20, OnEvict: func(_ ids.RoomKey, n int) { evicted += n }})
+	huge := rec("e0")
+	huge.Post.Data = make([]byte, 9<<20) // than the store, even
+	if err := s.Commit(lane.Change{Append: []lane.Record{huge}}); err != nil {
+		t.Fatal(err)
+	}
+	want(t, s, "gap(1e 0-0)")
+	drain(t, s, 10)
 	add(t, s, "e1")
 	big := rec("e2")
 	big.Post.Data = make([]byte, 60<<10) // the last tenth is for alarms
@@ -356,6 +364,9 @@ func TestRecordLargerThanTheLane(t *testing.T) {
 	}
 	want(t, s, "e1 gap(1e 2-2) a3")
 	add(t, s, "e4")
+	if evicted != 2 {
+		t.Errorf("OnEvict was told of %d", evicted)
+	}
 	if l := s.Lanes(); len(l) != 1 || l[0].Bytes > 64<<10 {
 		t.Errorf("lane %+v", l)
 	}

@@ -16,11 +16,15 @@ const (
 	maxText  = 1 << 20 // of all the strings of a record
 )
 
-// checkChange says whether c can be stored at all, and how many bytes it adds at most.
-func checkChange(c *lane.Change) (added int, err error) {
+// checkChange says whether c can be stored at all, and how many bytes it adds at most. A record that is larger than its
+// lane will become a gap marker and adds little.
+func (s *Store) checkChange(c *lane.Change) (added int, err error) {
 	for _, item := range c.Put {
 		if err := checkKey(item.Space, item.Key); err != nil {
 			return 0, err
+		}
+		if int64(len(item.Value)) > s.opts.MaxSize/4 {
+			return 0, fmt.Errorf("%w: value of %d bytes", ErrInvalid, len(item.Value))
 		}
 		if item.Value != nil {
 			added += len(item.Space) + len(item.Key) + len(item.Value) + envelopeBytes + 1
@@ -30,6 +34,9 @@ func checkChange(c *lane.Change) (added int, err error) {
 		n, err := checkRecord(&c.Append[i])
 		if err != nil {
 			return 0, fmt.Errorf("%w: append: %w", ErrInvalid, err)
+		}
+		if !s.bounds.Fits(c.Append[i].Class, int64(n)) {
+			n = 1 << 10
 		}
 		added += n
 	}
