@@ -134,7 +134,6 @@ func (c *Client) accept(cn *conn, m paho.Message, k *ack, room int64) {
 		c.in.give(room)
 		return
 	}
-	c.metrics.messages.Inc(dirIn)
 	c.in.put(item{
 		message: topic.Message{
 			Topic: m.Topic(), Payload: m.Payload(), QoS: m.Qos(), Retained: m.Retained(), Dup: m.Duplicate(), PacketID: m.MessageID(),

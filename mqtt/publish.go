@@ -30,7 +30,6 @@ func (c *Client) Publish(ctx context.Context, name string, payload []byte, qos b
 		}
 		return err
 	}
-	c.metrics.messages.Inc(dirOut)
 	return nil
 }
 
