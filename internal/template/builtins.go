@@ -158,7 +158,7 @@ func anyOf(f func(*run, any) (any, error)) func(*run, any, []any) (any, error) {
 }
 
 // integer is an argument that must be a whole number.
-func integer(v any, what string, def int) (int, error) {
+func integer(v any, what string, def int64) (int64, error) {
 	if !given(v) || v == nil {
 		return def, nil
 	}

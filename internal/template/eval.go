@@ -149,11 +149,11 @@ func (r *run) item(of, key any) (any, error) {
 }
 
 // index counts a negative i from the end.
-func index(i, n int) (int, bool) {
+func index(i int64, n int) (int, bool) {
 	if i < 0 {
-		i += n
+		i += int64(n)
 	}
-	return i, i >= 0 && i < n
+	return int(i), i >= 0 && i < int64(n)
 }
 
 func (e sliceExpr) eval(r *run) (any, error) {
@@ -177,8 +177,8 @@ func (e sliceExpr) eval(r *run) (any, error) {
 		if !ok || n.isFloat {
 			return nil, at(valuef("a slice needs whole numbers, not %s", words(v)), e.pos)
 		}
-		n.i = max(min(n.i, maxCount), -maxCount)
-		part[i] = &n.i
+		bound := int(max(min(n.i, maxCount), -maxCount))
+		part[i] = &bound
 	}
 	v, err := r.slice(of, part)
 	return v, at(err, e.pos)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 func needDefined(v any) error {
@@ -104,24 +105,24 @@ func filterInt(_ *run, in any, args []any) (any, error) {
 	}
 	if s, ok := in.(string); ok && base != 10 && (base == 0 || base >= 2 && base <= 36) {
 		s = strings.ToLower(strings.TrimSpace(s))
-		if p, ok := map[int]string{16: "0x", 8: "0o", 2: "0b"}[base]; ok {
+		if p, ok := map[int64]string{16: "0x", 8: "0o", 2: "0b"}[base]; ok {
 			s = strings.TrimPrefix(s, p)
 		}
-		if i, err := strconv.ParseInt(s, base, 0); err == nil {
-			return int(i), nil
+		if i, err := strconv.ParseInt(s, int(base), 64); err == nil {
+			return i, nil
 		}
 	} else if n, ok := loose(in); ok {
 		switch {
 		case !n.isFloat:
 			return n.i, nil
 		case math.Abs(n.f) < 1<<63:
-			return int(n.f), nil
+			return int64(n.f), nil
 		}
 	}
 	if given(args[0]) {
 		return args[0], nil
 	}
-	return 0, nil
+	return int64(0), nil
 }
 
 func filterRound(_ *run, in any, args []any) (any, error) {
@@ -129,14 +130,14 @@ func filterRound(_ *run, in any, args []any) (any, error) {
 	if !ok {
 		return nil, valuef("%s cannot be rounded; | float makes a number of text", words(in))
 	}
-	precision, err := integer(args[0], "the precision", 0)
+	places, err := integer(args[0], "the precision", 0)
 	if err != nil {
 		return nil, err
 	}
-	if !n.isFloat && precision >= 0 {
+	if !n.isFloat && places >= 0 {
 		return n.i, nil
 	}
-	precision = max(min(precision, 300), -300)
+	precision := int(max(min(places, 300), -300))
 	f := n.float()
 	method, _ := args[1].(string)
 	switch method {
@@ -161,7 +162,7 @@ func filterRound(_ *run, in any, args []any) (any, error) {
 		return nil, valuef("this cannot be rounded")
 	}
 	if precision <= 0 && math.Abs(f) < 1<<63 {
-		return int(f), nil
+		return int64(f), nil
 	}
 	return finite(f)
 }
@@ -171,10 +172,10 @@ func filterLength(r *run, in any) (any, error) {
 		return nil, valuef("none has no length")
 	}
 	if s, ok := asText(in); ok {
-		return len([]rune(s)), r.step(1 + len(s)/64)
+		return int64(utf8.RuneCountInString(s)), r.step(1 + len(s)/64)
 	}
 	items, err := r.items(in)
-	return len(items), err
+	return int64(len(items)), err
 }
 
 func filterList(r *run, in any) (any, error) {
@@ -186,7 +187,7 @@ func filterList(r *run, in any) (any, error) {
 }
 
 // edge is first and last.
-func edge(i int) func(*run, any) (any, error) {
+func edge(i int64) func(*run, any) (any, error) {
 	return func(r *run, in any) (any, error) {
 		items, err := r.items(in)
 		if err != nil {
@@ -229,7 +230,7 @@ func filterSum(r *run, in any) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	var sum any = 0
+	var sum any = int64(0)
 	for _, v := range items {
 		if err := r.step(1); err != nil {
 			return nil, err
@@ -338,8 +339,8 @@ func (r *run) json(b []byte, v any) ([]byte, error) {
 		return append(b, "null"...), nil
 	case bool:
 		return strconv.AppendBool(b, v), nil
-	case int:
-		return strconv.AppendInt(b, int64(v), 10), nil
+	case int64:
+		return strconv.AppendInt(b, v, 10), nil
 	case float64:
 		return appendFloat(b, v), nil
 	case json.Number:
@@ -409,7 +410,7 @@ func rangeOf(r *run, _ any, args []any) (any, error) {
 	}
 	out := list{}
 	for k := range int(max(n, 0)) {
-		out = append(out, start+k*step)
+		out = append(out, start+int64(k)*step)
 	}
 	return out, nil
 }

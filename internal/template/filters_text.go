@@ -84,17 +84,18 @@ func filterReplace(r *run, in any, args []any) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := utf8.RuneCountInString(s) + 1
+	n := int64(utf8.RuneCountInString(s) + 1)
 	if from != "" {
-		n = strings.Count(s, from)
+		n = int64(strings.Count(s, from))
 	}
 	if times >= 0 {
 		n = min(n, times)
 	}
-	if err := r.text(max(len(s), len(s)+n*(len(to)-len(from)))); err != nil {
+	grown := int64(len(s)) + n*max(int64(len(to)-len(from)), 0) // 64 bits everywhere
+	if err := r.text(int(min(grown, maxResult+1))); err != nil {
 		return nil, err
 	}
-	return strings.Replace(s, from, to, times), nil
+	return strings.Replace(s, from, to, int(n)), nil
 }
 
 func filterJoin(r *run, in any, args []any) (any, error) {
@@ -153,11 +154,11 @@ func filterTruncate(r *run, in any, args []any) (any, error) {
 	if err := r.text(2 * (len(s) + len(end)) / 3); err != nil {
 		return nil, err
 	}
-	c, e := []rune(s), utf8.RuneCountInString(end)
+	c, e := []rune(s), int64(utf8.RuneCountInString(end))
 	if length < e {
 		return nil, valuef("the length of truncate must be at least that of its end")
 	}
-	if leeway < 0 || len(c) <= length || len(c)-length <= leeway {
+	if all := int64(len(c)); leeway < 0 || all <= length || all-length <= leeway {
 		return s, nil
 	}
 	cut := string(c[:length-e])
@@ -268,7 +269,7 @@ func (r *run) formatOne(b []byte, verb string, v any) ([]byte, error) {
 		if math.IsNaN(n.f) || math.Abs(n.f) >= 1<<63 {
 			return nil, limitf("too large a number for %%%s", verb)
 		}
-		n.i = int(n.f)
+		n.i = int64(n.f)
 	}
 	if letter == 'i' {
 		verb = verb[:len(verb)-1] + "d"
@@ -357,7 +358,7 @@ func methodSplit(r *run, in any, args []any) (any, error) {
 		}
 		n := strings.Count(s, sep)
 		if most >= 0 {
-			n = min(n, most)
+			n = int(min(int64(n), most))
 		}
 		if err := r.list(n + 1); err != nil {
 			return nil, err
@@ -367,7 +368,7 @@ func methodSplit(r *run, in any, args []any) (any, error) {
 		if err := r.text(len(s)); err != nil {
 			return nil, err
 		}
-		parts = fields(s, most)
+		parts = fields(s, int(min(most, maxCount)))
 	}
 	if err := r.list(len(parts)); err != nil {
 		return nil, err

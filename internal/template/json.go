@@ -51,8 +51,8 @@ func textOf(payload []byte) any {
 	return s
 }
 
-// JSON decodes a payload into what templates work with: integers become int, other numbers float64, and integers beyond
-// int json.Number, which prints exactly. Objects keep their order; of equal keys the last counts. Nesting is limited to 32,
+// JSON decodes a payload into what templates work with: integers become int64, other numbers float64, and larger integers
+// json.Number, which prints exactly. Objects keep their order; of equal keys the last counts. Nesting is limited to 32,
 // the payload to 1 MiB and 50 000 values. The payload is not kept. The errors are *Error with line and column of the payload.
 func JSON(payload []byte) (any, error) {
 	if len(payload) > maxJSON {
@@ -225,7 +225,7 @@ func (d *jsonReader) number() (any, error) {
 	}
 	s := d.s[start:d.i]
 	if whole {
-		if i, err := strconv.Atoi(s); err == nil {
+		if i, err := strconv.ParseInt(s, 10, 64); err == nil {
 			return i, nil
 		}
 		return json.Number(s), nil

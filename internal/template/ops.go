@@ -9,9 +9,9 @@ import (
 
 const maxFloat = math.MaxFloat64
 
-// num is a number in a calculation: an int until something makes it a float.
+// num is a number in a calculation: an integer until something makes it a float.
 type num struct {
-	i       int
+	i       int64
 	f       float64
 	isFloat bool
 }
@@ -33,7 +33,7 @@ func (n num) value() any {
 // number is v as a number, if it is one; true and false are 1 and 0.
 func number(v any) (num, bool) {
 	switch v := v.(type) {
-	case int:
+	case int64:
 		return num{i: v}, true
 	case float64:
 		return num{f: v, isFloat: true}, true
@@ -51,7 +51,7 @@ func number(v any) (num, bool) {
 // parseNumber reads a number as people and JSON write it; not hexadecimal, not "inf".
 func parseNumber(s string) (num, bool) {
 	s = strings.TrimSpace(s)
-	if i, err := strconv.Atoi(s); err == nil {
+	if i, err := strconv.ParseInt(s, 10, 64); err == nil {
 		return num{i: i}, true
 	}
 	if strings.IndexFunc(s, func(c rune) bool { return !strings.ContainsRune("0123456789+-.eE", c) }) >= 0 {
@@ -129,10 +129,10 @@ func (r *run) join(a, b any) (any, error) {
 
 // repeat is 'ab' * 3 and [1] * 3; ok is false for anything else.
 func (r *run) repeat(v any, n num) (out any, ok bool, err error) {
-	times := max(n.i, 0)
 	if n.isFloat {
 		return nil, false, nil
 	}
+	times := int(min(max(n.i, 0), maxCount))
 	switch v := v.(type) {
 	case string:
 		if len(v) == 0 || times == 0 {
@@ -197,7 +197,7 @@ func arithmetic(op string, x, y num) (any, error) {
 			return c, nil
 		}
 	case "*":
-		if c := a * b; a == 0 || c/a == b && (a != -1 || b != math.MinInt) {
+		if c := a * b; a == 0 || c/a == b && (a != -1 || b != math.MinInt64) {
 			return c, nil
 		}
 	case "//":
@@ -211,7 +211,7 @@ func arithmetic(op string, x, y num) (any, error) {
 		return q, nil
 	case "%":
 		if b == -1 {
-			return 0, nil
+			return int64(0), nil
 		}
 		m := a % b
 		if m != 0 && (m < 0) != (b < 0) {
@@ -232,7 +232,7 @@ func power(x, y num) (any, error) {
 		}
 		return finite(math.Pow(x.float(), y.float()))
 	}
-	var out any = 1
+	var out any = int64(1)
 	var err error
 	base := any(x.i)
 	for n := y.i; n > 0; n >>= 1 { // at most 63 turns

@@ -211,7 +211,7 @@ func (p *parser) primary() (expr, error) {
 		if err != nil {
 			return constExpr{json.Number(t.val)}, nil
 		}
-		return constExpr{int(i)}, nil
+		return constExpr{i}, nil
 	case tokFloat:
 		f, err := strconv.ParseFloat(t.val, 64)
 		if err != nil || math.IsInf(f, 0) {
@@ -324,7 +324,7 @@ func (p *parser) attribute(of expr) (expr, error) {
 		}
 		return attrExpr{of, t.val, t.pos}, nil
 	case tokInt:
-		i, err := strconv.Atoi(t.val)
+		i, err := strconv.ParseInt(t.val, 10, 64)
 		if err != nil {
 			return nil, syntaxf(t.pos, "%s is too large a number", t.val)
 		}

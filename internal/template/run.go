@@ -238,19 +238,19 @@ func (n *forNode) turn(r *run, item any, mark int) error {
 func (l loop) attr(name string) (any, bool) {
 	switch name {
 	case "index":
-		return l.i + 1, true
+		return int64(l.i + 1), true
 	case "index0":
-		return l.i, true
+		return int64(l.i), true
 	case "revindex":
-		return len(l.items) - l.i, true
+		return int64(len(l.items) - l.i), true
 	case "revindex0":
-		return len(l.items) - l.i - 1, true
+		return int64(len(l.items) - l.i - 1), true
 	case "first":
 		return l.i == 0, true
 	case "last":
 		return l.i == len(l.items)-1, true
 	case "length":
-		return len(l.items), true
+		return int64(len(l.items)), true
 	case "previtem":
 		if l.i > 0 {
 			return l.items[l.i-1], true

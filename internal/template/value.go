@@ -3,13 +3,14 @@ package template
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 )
 
-// The values of a render: nil, bool, int, float64, string, json.Number (a number that prints as it was written), list,
+// The values of a render: nil, bool, int64, float64, string, json.Number (a number that prints as it was written), list,
 // *Map, loop and undefined. Nothing else gets in (adopt), and none of them is ever changed.
 
 type (
@@ -22,7 +23,7 @@ type (
 
 // Map is a JSON object or a dictionary of a template. Its keys keep their order.
 type Map struct {
-	keys   []any // string, int, float64, bool or nil
+	keys   []any // string, int64, float64 or nil
 	values []any
 	index  map[any]int // nil while there are few keys
 }
@@ -94,14 +95,14 @@ func (m *Map) put(key, value any) {
 // plainKey makes equal keys the same; ok is false for what cannot be a key.
 func plainKey(v any) (any, bool) {
 	switch v := v.(type) {
-	case nil, string, int:
+	case nil, string, int64:
 		return v, true
 	case json.Number:
 		return string(v), true
 	case bool, float64:
 		n, _ := number(v)
-		if n.isFloat && n.f == float64(int(n.f)) {
-			return int(n.f), true
+		if n.isFloat && n.f == float64(int64(n.f)) {
+			return int64(n.f), true
 		}
 		return n.value(), true
 	}
@@ -114,28 +115,28 @@ func (r *run) adopt(v any, depth int) (any, error) {
 		return nil, limitf("nested more than %d deep", maxDepth)
 	}
 	switch v := v.(type) {
-	case nil, bool, int, float64, string, json.Number, list, *Map, undefined, loop:
+	case nil, bool, int64, float64, string, json.Number, list, *Map, undefined, loop:
 		return v, nil
 	case *lazy:
 		return v.get(), nil
+	case int:
+		return int64(v), nil
 	case int8:
-		return int(v), nil
+		return int64(v), nil
 	case int16:
-		return int(v), nil
+		return int64(v), nil
 	case int32:
-		return int(v), nil
-	case int64:
-		return wide(v, int64(int(v)) == v), nil
+		return int64(v), nil
 	case uint8:
-		return int(v), nil
+		return int64(v), nil
 	case uint16:
-		return int(v), nil
+		return int64(v), nil
 	case uint32:
-		return wide(v, int(v) >= 0), nil
+		return int64(v), nil
 	case uint:
-		return wide(v, int(v) >= 0), nil
+		return wide(uint64(v)), nil
 	case uint64:
-		return wide(v, int(v) >= 0 && uint64(int(v)) == v), nil
+		return wide(v), nil
 	case float32:
 		return float64(v), nil
 	case []string:
@@ -150,12 +151,12 @@ func (r *run) adopt(v any, depth int) (any, error) {
 	return nil, valuef("a template cannot use a %T", v)
 }
 
-// wide gives v as an int if it fits, else as a number that is exact in print.
-func wide[T int64 | uint | uint32 | uint64](v T, fits bool) any {
-	if fits {
-		return int(v)
+// wide gives v as an int64 if it fits, else as a number that is exact in print.
+func wide(v uint64) any {
+	if v <= math.MaxInt64 {
+		return int64(v)
 	}
-	return json.Number(fmt.Sprint(v))
+	return json.Number(strconv.FormatUint(v, 10))
 }
 
 func adoptList[T any](r *run, in []T, depth int) (any, error) {
@@ -230,7 +231,7 @@ func words(v any) string {
 		return v.what + ", which is undefined,"
 	case bool:
 		return "a boolean"
-	case int, float64, json.Number:
+	case int64, float64, json.Number:
 		return "a number"
 	case string:
 		return "text"
@@ -307,8 +308,8 @@ func (r *run) repr(b []byte, v any) ([]byte, error) {
 			return append(b, "True"...), nil
 		}
 		return append(b, "False"...), nil
-	case int:
-		return strconv.AppendInt(b, int64(v), 10), nil
+	case int64:
+		return strconv.AppendInt(b, v, 10), nil
 	case float64:
 		return appendFloat(b, v), nil
 	case json.Number:
