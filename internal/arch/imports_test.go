@@ -62,7 +62,6 @@ var modules = map[string][]string{
 	"github.com/prometheus/client_golang": {"internal/metrics"},
 	"github.com/spf13/cobra":              {"cmd/gatepost"},
 	"github.com/coreos/go-systemd/v22":    {"cmd/gatepost"},
-	"github.com/nikolalohinski/gonja/v2":  {"internal/template"},
 	"golang.org/x/image":                  {"gateway/media"},
 	"golang.org/x/sys":                    {"store"},
 	"golang.org/x/crypto":                 {"mqtt/broker"},
