@@ -1,0 +1,185 @@
+//go:build fault
+
+package fault
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gatepost/gatepost/test/device"
+	"github.com/gatepost/gatepost/test/harness"
+)
+
+// numbered is the rule for the crowd's events: each carries its number, which is the device's own message id as well.
+const numbered = `
+- topic: fault/{device}/event
+  class: event
+  id: "{{ value_json.n }}"
+  post: "{{ value_json.n }}"
+`
+
+// crowd are devices that each publish numbered events with QoS 1, and resend what was not acknowledged.
+type crowd struct {
+	w       *world
+	devices []*device.Client
+	each    int             // events of one device
+	quota   []chan struct{} // what each may publish now
+	wg      sync.WaitGroup
+	acked   atomic.Int64
+}
+
+const crowdSize = 10
+
+// newCrowd connects devices to a broker; they publish what allow lets them.
+func newCrowd(w *world, broker string, events int) *crowd {
+	w.t.Helper()
+	c := &crowd{w: w, each: max(1, events/crowdSize)}
+	for i := range crowdSize {
+		name := crowdName(i)
+		client := w.connect(device.Config{Addr: broker, ClientID: name, Retry: 20 * time.Millisecond})
+		quota := make(chan struct{}, c.each)
+		c.devices, c.quota = append(c.devices, client), append(c.quota, quota)
+		spread := time.Duration(1+w.rng.Int64N(20)) * time.Millisecond
+		c.wg.Go(func() { c.publish(client, name, quota, spread) })
+	}
+	return c
+}
+
+func crowdName(i int) string { return fmt.Sprintf("d%d", i) }
+
+func (c *crowd) publish(client *device.Client, name string, quota <-chan struct{}, spread time.Duration) {
+	for n := range c.each {
+		select {
+		case <-quota:
+		case <-c.w.ctx.Done():
+			return
+		}
+		if n%7 != 0 { // some come in bursts
+			c.w.pause(spread)
+		}
+		payload, _ := json.Marshal(map[string]int{"n": n}) // numbers only
+		acked, err := client.Send(c.w.ctx, device.Message{Topic: "fault/" + name + "/event", Payload: payload})
+		if err != nil {
+			return
+		}
+		c.wg.Go(func() {
+			select {
+			case <-acked:
+				c.acked.Add(1)
+			case <-c.w.ctx.Done():
+			}
+		})
+	}
+}
+
+// allow lets every device publish the k-th of parts of its events.
+func (c *crowd) allow(k, parts int) {
+	for _, q := range c.quota {
+		for range c.each*(k+1)/parts - c.each*k/parts {
+			q <- struct{}{}
+		}
+	}
+}
+
+// total is how many events there are in all.
+func (c *crowd) total() int { return c.each * crowdSize }
+
+// resent is how many were sent again, with DUP.
+func (c *crowd) resent() int {
+	sum := 0
+	for _, d := range c.devices {
+		_, n := d.Counts()
+		sum += n
+	}
+	return sum
+}
+
+// finish waits until everything is acknowledged, and then until nothing more comes to the rooms.
+func (c *crowd) finish() {
+	c.w.t.Helper()
+	c.wg.Wait()
+	if n := int(c.acked.Load()); n != c.total() {
+		c.w.t.Fatalf("only %d of %d events were acknowledged in time", n, c.total())
+	}
+	c.w.drained()
+	for i := range crowdSize {
+		c.w.roomOf(crowdAlias(i))
+	}
+}
+
+func crowdAlias(i int) string { return "#gatepost_" + crowdName(i) + ":localhost" }
+
+// tally is what alice finds in the rooms.
+type tally struct {
+	found, lost, disorder int
+	sentTwice             int // one record of gatepost's that the homeserver shows twice
+	takenTwice            int // two records of gatepost's for one event
+	strange               []string
+}
+
+// count reads the rooms back from the homeserver.
+func (c *crowd) count() tally {
+	c.w.t.Helper()
+	var sum tally
+	for i := range crowdSize {
+		history, err := c.w.alice.History(c.w.ctx, c.w.roomOf(crowdAlias(i)))
+		c.w.ok(err)
+		sum.add(history, "@gatepost_"+crowdName(i)+":localhost", c.each)
+	}
+	return sum
+}
+
+func (s *tally) add(history []harness.Event, ghost string, each int) {
+	ids := map[int]string{} // content id by number
+	last := -1
+	for _, e := range history {
+		if e.Type != "m.room.message" || e.Sender != ghost {
+			if e.Type == "m.room.message" {
+				s.strange = append(s.strange, e.Sender+": "+e.Content.Body)
+			}
+			continue
+		}
+		n, err := strconv.Atoi(strings.TrimSpace(e.Content.Body))
+		if err != nil || e.Content.Gatepost == nil || n < 0 || n >= each {
+			s.strange = append(s.strange, e.Content.Body)
+			continue
+		}
+		id, seen := ids[n]
+		switch {
+		case !seen:
+			ids[n] = e.Content.Gatepost.ID
+			s.found++
+			if n < last {
+				s.disorder++
+			}
+			last = n
+		case id == e.Content.Gatepost.ID:
+			s.sentTwice++
+		default:
+			s.takenTwice++
+		}
+	}
+	s.lost += each - len(ids)
+}
+
+// report prints the figures of a run.
+func (c *crowd) report(name string) {
+	c.w.t.Helper()
+	sum := c.count()
+	t := c.w.t
+	note(t, name+": messages sent again with DUP", c.resent(), "messages")
+	equal(t, name+": events in the rooms", sum.found, c.total(), "events")
+	zero(t, name+": lost", sum.lost, "events")
+	zero(t, name+": out of order in their device's room", sum.disorder, "events")
+	zero(t, name+": twice, taken twice by gatepost", sum.takenTwice, "events")
+	zero(t, name+": twice, one send that the homeserver made two events of", sum.sentTwice, "events")
+	zero(t, name+": other messages in the rooms", len(sum.strange), "messages")
+	for _, s := range sum.strange[:min(len(sum.strange), 10)] {
+		t.Logf("unexpected: %q", s)
+	}
+}

@@ -1,0 +1,36 @@
+//go:build fault
+
+package fault
+
+import (
+	"testing"
+	"time"
+
+	"github.com/gatepost/gatepost/test/harness"
+)
+
+// Devices publish to the embedded broker of a gatepost that is killed again and again, at random moments of its life: while
+// it starts, while it makes rooms, commits, acknowledges, sends.
+func TestEventsWhileGatepostIsKilled(t *testing.T) {
+	events, kills := scaled(t, 5000), scaled(t, 50)
+	w := newWorld(t, 20*time.Minute, func(s *harness.Settings) { s.Devices = numbered })
+	w.ok(w.gp.Launch())
+	c := newCrowd(w, w.mqtt, events)
+	for k := range kills {
+		c.allow(k, kills)
+		w.pause(w.life())
+		w.gp.Kill()
+		w.ok(w.gp.Launch())
+	}
+	note(t, "gatepost killed: kills", kills, "times")
+	c.finish()
+	c.report("gatepost killed")
+}
+
+// life is how long a gatepost lives that will be killed: a third of them do not get past their start.
+func (w *world) life() time.Duration {
+	if w.rng.IntN(3) == 0 {
+		return w.between(0, 300*time.Millisecond)
+	}
+	return w.between(300*time.Millisecond, 3*time.Second)
+}
