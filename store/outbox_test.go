@@ -456,3 +456,42 @@ func TestSequencesAreNeverUsedAgain(t *testing.T) {
 		s.Reopen(t)
 	}
 }
+
+func TestReleasedRecordGivesWayAgain(t *testing.T) {
+	now := when(20)
+	s := storetest.Open(t, store.Options{LaneRecords: 10, Now: func() time.Time { return now }})
+	first := rec("e1")
+	first.Expires = when(30)
+	if err := s.Commit(lane.Change{Append: []lane.Record{first}}); err != nil {
+		t.Fatal(err)
+	}
+	add(t, s, strings.Fields("e2 e3 e4 e5 e6 e7 e8 e9")...)
+	for range 2 {
+		if r, _, _ := take(t, s, 20); r.ID != "e1" {
+			t.Fatal(r)
+		}
+		if now.Equal(when(20)) {
+			add(t, s, "e10") // passes over what is in flight
+			want(t, s, "e1 gap(1e 2-2) e3 e4 e5 e6 e7 e8 e9 e10")
+			now = when(40)
+		} else {
+			add(t, s, "e11") // though it has expired by now
+			want(t, s, "e1 gap(2e 2-3) e4 e5 e6 e7 e8 e9 e10 e11")
+		}
+		s.Release(lane.Ref{Lane: deviceRoom, Seq: 1})
+	}
+	add(t, s, "e12")
+	want(t, s, "gap(3e 1-3 expired 1) e4 e5 e6 e7 e8 e9 e10 e11 e12")
+	add(t, s, "e13")
+	want(t, s, "gap(4e 1-4 expired 1) e5 e6 e7 e8 e9 e10 e11 e12 e13")
+}
+
+func TestReleasedRecordIsTheOldestAgain(t *testing.T) {
+	s := storetest.Open(t, store.Options{LaneRecords: 10})
+	add(t, s, strings.Fields("e1 e2 e3 e4 e5 e6 e7 e8 e9")...)
+	take(t, s, 20)
+	add(t, s, "e10")
+	s.Release(lane.Ref{Lane: deviceRoom, Seq: 1})
+	add(t, s, "e11")
+	want(t, s, "gap(2e 1-2) e3 e4 e5 e6 e7 e8 e9 e10 e11")
+}
