@@ -169,7 +169,7 @@ func fileSource(name, path string) source {
 }
 
 // readArchive unpacks a backup into dir, which must be empty, and checks every size and sum. Anything that is not as the
-// manifest says is errNotBackup; dir then holds rubbish.
+// manifest says is errNotBackup; dir then holds rubbish. Nothing is fsynced yet.
 func readArchive(ctx context.Context, r io.Reader, dir string) (manifest, error) {
 	var m manifest
 	in := tar.NewReader(r)
@@ -217,8 +217,7 @@ func (m manifest) check() error {
 	}
 	seen := map[string]bool{}
 	for _, e := range m.Entries {
-		in := strings.HasPrefix(e.Name, dataPrefix) || strings.HasPrefix(e.Name, configPrefix) || strings.HasPrefix(e.Name, elsewherePrefix)
-		if !in || strings.HasPrefix(e.Name, dataPrefix) && path.Dir(e.Name)+"/" != dataPrefix || !filepath.IsLocal(filepath.FromSlash(e.Name)) || path.Clean(e.Name) != e.Name || seen[e.Name] || e.Size < 0 {
+		if !e.allowed() || seen[e.Name] {
 			return fmt.Errorf("%w: entry %q", errNotBackup, e.Name)
 		}
 		seen[e.Name] = true
@@ -227,6 +226,17 @@ func (m manifest) check() error {
 		return fmt.Errorf("%w: there is no store in it", errNotBackup)
 	}
 	return nil
+}
+
+// allowed says whether an entry has its place in a backup, and stays there when it is unpacked.
+func (e entry) allowed() bool {
+	if e.Size < 0 || path.Clean(e.Name) != e.Name || !filepath.IsLocal(filepath.FromSlash(e.Name)) {
+		return false
+	}
+	if name, ok := strings.CutPrefix(e.Name, dataPrefix); ok {
+		return !strings.Contains(name, "/")
+	}
+	return strings.HasPrefix(e.Name, configPrefix) || strings.HasPrefix(e.Name, elsewherePrefix)
 }
 
 // databases lists the names of the databases, the store's own last.
@@ -260,7 +270,7 @@ func unpack(ctx context.Context, target string, r io.Reader, e entry) (err error
 	if n.bytes != e.Size || hex.EncodeToString(sum.Sum(nil)) != e.SHA256 {
 		return fmt.Errorf("%w: its content does not fit its checksum", errNotBackup)
 	}
-	return f.Sync()
+	return nil
 }
 
 // archiveName is where a file that the configuration names goes in a backup. folder is that of the configuration.

@@ -257,8 +257,11 @@ func keepAside(file, folder string) error {
 	return syncDir(folder)
 }
 
-// moveFile puts a file in the place of another, at once, also from another disk.
+// moveFile puts a file in the place of another, at once and durably (but for the folder), also from another disk.
 func moveFile(ctx context.Context, from, to string) error {
+	if err := syncFile(from); err != nil {
+		return err
+	}
 	if os.Rename(from, to) == nil {
 		return nil
 	}
@@ -286,10 +289,12 @@ func copyNew(ctx context.Context, from, to string) (err error) {
 }
 
 // syncDir makes new names in a folder durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
+func syncDir(dir string) error { return syncFile(dir) }
+
+func syncFile(path string) error {
+	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.Sync(), d.Close())
+	return errors.Join(f.Sync(), f.Close())
 }
