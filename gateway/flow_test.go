@@ -676,3 +676,14 @@ func TestReloadBringsRoomsUpToDate(t *testing.T) {
 		}
 	})
 }
+
+func TestATopicThatIsTooLongIsRefusedAndSaid(t *testing.T) {
+	inWorld(t, []RuleSpec{sensors}, func(w *world) {
+		w.publish("sensors/"+strings.Repeat("x", 60_000)+"/@room", "1")
+		w.publish("sensors/a/x", "2")
+		w.want(0, "!1 @gatepost_a:x text x: 2")
+		if list := w.g.Unmatched(); len(list) != 1 || len(list[0].Topic) > 3*maxTopicShown {
+			t.Errorf("%d topics are remembered as refused", len(list))
+		}
+	})
+}

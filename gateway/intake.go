@@ -3,10 +3,12 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
 	"github.com/gatepost/gatepost/gateway/lane"
+	"github.com/gatepost/gatepost/gateway/media"
 	"github.com/gatepost/gatepost/internal/ids"
 	"github.com/gatepost/gatepost/internal/logkey"
 	"github.com/gatepost/gatepost/mqtt/topic"
@@ -21,6 +23,7 @@ const (
 	queueBytes   = 8 << 20
 	batchRecords = 256
 	batchBytes   = 1 << 20
+	maxTopic     = 1024 // bytes of a topic that a rule takes; MQTT allows 64 KiB, keys and names of the store do not
 )
 
 // ErrStopped is what done gets for messages that were not committed because the gateway stops. They are not acknowledged,
@@ -253,6 +256,10 @@ func (g *Gateway) routeOne(b *batch, m topic.Message) {
 	}
 	rules := g.rules.Load()
 	rule, captures := rules.match(m.Topic)
+	if rule != nil && len(m.Topic) > maxTopic {
+		g.refuseMessage(m, fmt.Errorf("its topic has %d bytes; %d is the most that becomes a room, a name or a reading", len(m.Topic), maxTopic))
+		return
+	}
 	if rule == nil {
 		if !rules.Wants(m.Topic) {
 			g.metrics.unmatched.Inc()
@@ -325,7 +332,8 @@ func (g *Gateway) inside(ctx context.Context, f func(b *batch)) error {
 // fare no better.
 func (g *Gateway) refuseMessage(m topic.Message, err error) {
 	g.metrics.refused.Inc()
-	g.log.Warn("message refused", logkey.Topic, m.Topic, logkey.Error, err)
+	name, _ := media.Text([]byte(m.Topic), maxTopicShown)
+	g.log.Warn("message refused", logkey.Topic, name, logkey.Error, err)
 	g.unmatched.add(m)
-	g.Alert("A message on "+m.Topic+" was refused: "+err.Error(), "refused "+m.Topic)
+	g.Alert("A message on "+name+" was refused: "+err.Error(), "refused "+name)
 }

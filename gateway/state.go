@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/gatepost/gatepost/gateway/lane"
+	"github.com/gatepost/gatepost/gateway/media"
 	"github.com/gatepost/gatepost/mqtt/topic"
 )
 
@@ -66,8 +67,11 @@ func (s *state) mayTell(key string, now time.Time) bool {
 	return true
 }
 
-// So many topics that no rule wants are remembered.
-const maxUnmatched = 200
+// So many topics that no rule wants are remembered, and so many characters of a topic are shown.
+const (
+	maxUnmatched  = 200
+	maxTopicShown = 200
+)
 
 // Unmatched is a topic that no rule wants.
 type Unmatched struct {
@@ -87,11 +91,12 @@ type unmatched struct {
 func (u *unmatched) add(m topic.Message) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	x := u.by[m.Topic]
+	name, _ := media.Text([]byte(m.Topic), maxTopicShown)
+	x := u.by[name]
 	if x == nil {
-		x = &Unmatched{Topic: m.Topic}
-		u.by[m.Topic] = x
-		u.order = append(u.order, m.Topic)
+		x = &Unmatched{Topic: name}
+		u.by[name] = x
+		u.order = append(u.order, name)
 		if len(u.order) > maxUnmatched {
 			delete(u.by, u.order[0])
 			u.order = u.order[1:]
