@@ -105,8 +105,8 @@ func (b *Broker) checkOpen(all accounts) error {
 func capabilities(cfg Config) *mqtt.Capabilities {
 	c := mqtt.NewDefaultServerCapabilities()
 	c.MaximumSessionExpiryInterval = uint32(sessionExpiry / time.Second)
-	c.MaximumMessageExpiryInterval = 0  // what has no expiry stays
-	c.MaximumClientWritesPending = 4096 // messages; each client has room for as many pointers
+	c.MaximumMessageExpiryInterval = 0 // what has no expiry stays
+	c.MaximumClientWritesPending = writeQueue
 	c.MaximumInflight = uint16(cfg.Limits.Queue)
 	c.MaximumPacketSize = uint32(cfg.MaxPayload + packetOverhead)
 	c.ReceiveMaximum = 1024

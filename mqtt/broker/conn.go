@@ -13,6 +13,7 @@ import (
 const (
 	writeChunk = 64 << 10        // written at once, each in SlowTime
 	keepBuffer = 1 << 10         // a buffer up to this size is used again; idle clients keep no larger one
+	writeQueue = 4096            // messages in the library's queue for a client; a full one drops
 	lastWords  = 1 * time.Second // to write what waits after Close: a CONNACK that refuses, a DISCONNECT
 )
 
@@ -34,6 +35,7 @@ type conn struct {
 	changed sync.Cond // buf, queued or closed
 	buf     []byte    // to be written
 	queued  int       // bytes in buf and in the pump's hands
+	taken   int       // messages that the library's writer has taken from its queue
 	closed  time.Time // Close was called then; zero: open
 
 	// The reader's.
@@ -43,6 +45,7 @@ type conn struct {
 	holds  holding
 	ended  bool // OnDisconnect has seen it
 	idle   time.Duration
+	burst  int // what taken will be when the retained messages of the last SUBSCRIBE are out
 	will   *will
 	v3     bool // MQTT 3.1 or 3.1.1; set before the first Write
 
@@ -123,6 +126,37 @@ func (c *conn) room() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for c.queued >= c.limit && c.closed.IsZero() {
+		c.changed.Wait()
+	}
+}
+
+// next is room for the library's writer, which has taken a message.
+func (c *conn) next() {
+	c.room()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.taken++
+	c.changed.Broadcast()
+}
+
+// startBurst and paceBurst keep retained messages, which the reader puts into the library's queue all at once, from
+// overflowing it.
+func (c *conn) startBurst() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.burst = c.taken
+}
+
+// paceBurst counts one, and calls leave and waits when the queue is filled by half.
+func (c *conn) paceBurst(leave func()) {
+	c.burst++
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.burst-c.taken < writeQueue/2 {
+		return
+	}
+	leave()
+	for c.burst-c.taken > writeQueue/4 && c.closed.IsZero() {
 		c.changed.Wait()
 	}
 }

@@ -39,6 +39,13 @@ func TestClientThatDoesNotRead(t *testing.T) {
 			p.want(t, kindPuback)
 			other.want(t, kindPublish)
 			worst = max(worst, time.Since(began))
+			for _, c := range f.allConns() {
+				c.mu.Lock()
+				if c.queued > 64<<10+len(big)+1000 {
+					t.Errorf("%d bytes wait for a client", c.queued)
+				}
+				c.mu.Unlock()
+			}
 		}
 	}
 	flood(600) // 12 MB: more than the kernel keeps
@@ -71,6 +78,26 @@ func TestTakeoverOfClientThatDoesNotRead(t *testing.T) {
 		next.want(t, kindPublish)
 	}
 	runtime.KeepAlive(slow)
+}
+
+// Retained messages come all, however many there are and however slowly they are read.
+func TestManyRetained(t *testing.T) {
+	t.Parallel()
+	f := start(t, func(cfg *Config) { cfg.Limits.WriteBuffer = 16 << 10 })
+	const n = 3 * writeQueue
+	for i := range n {
+		if err := f.Publish(t.Context(), fmt.Sprint("r/", i), make([]byte, 1000), 0, true); err != nil { // 12 MB
+			t.Fatal(err)
+		}
+	}
+	c := connect(t, f.addr, login{id: "dev", clean: true})
+	c.subscribe(t, 1, 0, "r/#")
+	other := connect(t, f.addr, login{id: "other", clean: true}) // is not kept waiting meanwhile
+	other.quiet(t)
+	for range n {
+		c.want(t, kindPublish)
+	}
+	c.quiet(t)
 }
 
 // A client that does not read its acknowledgements is not listened to any more.

@@ -33,7 +33,7 @@ func (h *hook) Provides(b byte) bool {
 	return bytes.IndexByte([]byte{
 		mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnSessionEstablish, mqtt.OnSessionEstablished,
 		mqtt.OnDisconnect, mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnPacketProcessed, mqtt.OnSubscribe, mqtt.OnPublish,
-		mqtt.OnPublishDropped, mqtt.OnClientExpired,
+		mqtt.OnPublishDropped, mqtt.OnClientExpired, mqtt.OnSubscribed, mqtt.OnRetainPublished,
 	}, b) >= 0
 }
 
@@ -291,12 +291,21 @@ func (h *hook) OnSubscribe(_ *mqtt.Client, pk packets.Packet) packets.Packet {
 	return pk
 }
 
+// OnSubscribed comes before SUBACK and the retained messages.
+func (h *hook) OnSubscribed(cl *mqtt.Client, _ packets.Packet, _ []byte) { connOf(cl).startBurst() }
+
+// OnRetainPublished comes after each retained message. The subscription is made, so the gate is not needed any more.
+func (h *hook) OnRetainPublished(cl *mqtt.Client, _ packets.Packet) {
+	c := connOf(cl)
+	c.paceBurst(func() { h.b.gate.leave(c) })
+}
+
 // OnPacketEncode comes before the library takes the client's lock to write a packet. Messages wait here for room.
 func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	switch pk.FixedHeader.Type {
 	case packets.Publish:
 		if c := connOf(cl); c != nil && !c.settling.Load() {
-			c.room()
+			c.next()
 		}
 	case packets.Connack:
 		pk.Properties.MaximumPacketSize = h.b.server.Options.Capabilities.MaximumPacketSize
