@@ -61,8 +61,14 @@ func TestPermissions(t *testing.T) {
 		topic string
 		may   bool
 	}{
-		{"want/porch/a", true}, {"want/porch", true}, {"porch/a", true},
-		{"porch/a/b", false}, {"want/attic/a", false}, {"want/porchx", false}, {"attic/a", false}, {"$share/g/porch/a", false},
+		{"want/porch/a", true},
+		{"want/porch", true},
+		{"porch/a", true},
+		{"porch/a/b", false},
+		{"want/attic/a", false},
+		{"want/porchx", false},
+		{"attic/a", false},
+		{"$share/g/porch/a", false},
 	} {
 		before := len(f.delivered())
 		old := connect(t, f.addr, login{id: "old", user: "porch", password: "p1", clean: true})

@@ -255,20 +255,20 @@ func (f *firstPacket) ok() bool { return f.n == headerDone }
 
 func (f *firstPacket) check(p []byte) error {
 	for _, b := range p {
-		switch {
-		case f.n == 0:
+		if f.n == 0 {
 			if b != packets.Connect<<4 {
 				return errNotConnect
 			}
-		default:
-			f.length |= int(b&0x7f) << (7 * (f.n - 1))
-			if f.length > maxConnect || (b&0x80 != 0 && f.n == headerLength-1) {
-				return errLargeConnect
-			}
-			if b&0x80 == 0 {
-				f.n = headerDone
-				return nil
-			}
+			f.n = 1
+			continue
+		}
+		f.length |= int(b&0x7f) << (7 * (f.n - 1))
+		if f.length > maxConnect || (b&0x80 != 0 && f.n == headerLength-1) {
+			return errLargeConnect
+		}
+		if b&0x80 == 0 {
+			f.n = headerDone
+			return nil
 		}
 		f.n++
 	}

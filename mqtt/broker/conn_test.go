@@ -270,8 +270,13 @@ func stream(rnd *rand.Rand) []byte {
 			c.publish(publish{topic: "a/b", qos: 1, retain: true, id: id, payload: "x"}),
 			c.publish(publish{topic: "a/b", qos: 2, id: id, payload: "x"}),
 			c.publish(publish{topic: "want/b", qos: 0, payload: "x"}),
-			frame(0x40, u16(id)), frame(0x50, u16(id)), frame(0x62, u16(id)), frame(0x70, u16(id)),
-			{0xC0, 0}, frame(0xF0, []byte{0, 0}), frame(0xE0, []byte{0, 2, 0x1F, 0}),
+			frame(0x40, u16(id)),
+			frame(0x50, u16(id)),
+			frame(0x62, u16(id)),
+			frame(0x70, u16(id)),
+			frame(0xC0),
+			frame(0xF0, []byte{0, 0}),
+			frame(0xE0, []byte{0, 2, 0x1F, 0}),
 		}[rnd.IntN(13)]...)
 	}
 	return out

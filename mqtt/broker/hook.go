@@ -151,7 +151,7 @@ func (h *hook) takeWill(oc *conn, resumes bool) {
 
 // resumes tells whether the library will hand the session of old over to the client of a CONNECT.
 func resumes(old *mqtt.Client, connect packets.Packet) bool {
-	return !connect.Connect.Clean && !(old.Properties.Clean && old.Properties.ProtocolVersion < 5)
+	return !connect.Connect.Clean && (!old.Properties.Clean || old.Properties.ProtocolVersion == 5)
 }
 
 // ephemeral tells whether the session ends with its connection, as the library sees it.
