@@ -24,7 +24,8 @@ help: ## this list
 
 .PHONY: build
 build: go-version ## bin/gatepost for this machine
-	go build -tags $(TAGS) -trimpath -ldflags "$(LDFLAGS)" -o bin/gatepost ./cmd/gatepost
+	@echo "building gatepost (up to a minute and a half the first time, then a second)"
+	@go build -tags $(TAGS) -trimpath -ldflags "$(LDFLAGS)" -o bin/gatepost ./cmd/gatepost
 
 .PHONY: demo
 demo: build $(DENDRITE) ## a homeserver, gatepost and three simulated devices; FOR=20s ends by itself

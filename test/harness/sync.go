@@ -73,27 +73,28 @@ func (p *Person) take(ctx context.Context, s *syncAnswer) error {
 	for id, room := range s.Rooms.Join {
 		r := p.room(id)
 		r.Joined, r.Left = true, false
-		p.append(r, gaps[id])
-		for _, e := range room.State.Events {
-			e.decode(id)
-			if e.StateKey != nil {
-				r.setState(e)
+		p.append(r, gaps[id], func() {
+			for _, e := range room.State.Events { // as it is where the gap ends
+				e.decode(id)
+				if e.StateKey != nil {
+					r.setState(e)
+				}
 			}
-		}
-		p.append(r, room.Timeline.Events)
+		})
+		p.append(r, room.Timeline.Events, nil)
 	}
 	for id, room := range s.Rooms.Leave {
 		r := p.room(id)
 		r.Joined, r.Left = false, true
-		p.append(r, room.Timeline.Events)
+		p.append(r, room.Timeline.Events, nil)
 	}
 	close(p.changed)
 	p.changed = make(chan struct{})
 	return nil
 }
 
-// append adds the events of list that are new and tells OnEvent. Called with mu held.
-func (p *Person) append(r *Room, list []Event) {
+// append adds the events of list that are new, calls then (if there is one), and tells OnEvent. Called with mu held.
+func (p *Person) append(r *Room, list []Event, then func()) {
 	var fresh []Event
 	for _, e := range list {
 		if r.known[e.ID] {
@@ -106,6 +107,9 @@ func (p *Person) append(r *Room, list []Event) {
 		if e.StateKey != nil {
 			r.setState(e)
 		}
+	}
+	if then != nil {
+		then()
 	}
 	if p.OnEvent != nil {
 		for _, e := range fresh {
