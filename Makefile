@@ -76,6 +76,19 @@ release: go-version ## stripped Linux binaries for every supported processor in 
 		printf '%s\t%d\n' "dist/$$name" "$$(wc -c < "dist/$$name")"; \
 	done
 
+.PHONY: bench
+bench: build release $(DENDRITE) ## how fast and how small: one line a figure; ONLY=intake,broker for some of them
+	@command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || { [ "$$(id -u)" = 0 ] && apt-get install -y -q mosquitto >&2; } || \
+		echo "bench: no mosquitto here (Debian package mosquitto); the figure that needs it will be missing" >&2
+	@go build -trimpath -o bin/ ./test/bench ./test/bench/baseline
+	@mkdir -p bin/figures
+	bin/bench $(if $(ONLY),-only $(ONLY)) $(BENCHFLAGS) | tee $(if $(ONLY),/dev/null,bin/figures/bench.tsv)
+
+.PHONY: figures
+figures: ## what bench and fault printed when they ran last, as docs/bench/figures.tsv
+	@cat bin/figures/*.tsv | { grep '^figure' || true; } > docs/bench/figures.tsv
+	@cat docs/bench/figures.tsv
+
 .PHONY: clean
 clean: ## removes bin/ and dist/
 	rm -rf bin dist
