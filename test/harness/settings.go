@@ -15,6 +15,7 @@ type Settings struct {
 	Owners       []string // user ids
 	Members      []string // user ids, with the default power
 	MQTT         string   // host:port of the embedded broker
+	Broker       string   // URL of an outside broker, instead of MQTT
 	Admin        string   // host:port
 	Devices      string   // the device rules, each a YAML list item at column 0
 	Extra        string   // more top-level keys
@@ -38,7 +39,12 @@ func (s Settings) YAML() string {
 			fmt.Fprintf(&b, "    - {user: %q}\n", m)
 		}
 	}
-	fmt.Fprintf(&b, "  encryption: \"off\"\nmqtt:\n  listen: [\"mqtt://%s\"]\n", s.MQTT)
+	b.WriteString("  encryption: \"off\"\n")
+	if s.Broker != "" {
+		fmt.Fprintf(&b, "mqtt: {url: %q}\n", s.Broker)
+	} else {
+		fmt.Fprintf(&b, "mqtt: {listen: [\"mqtt://%s\"]}\n", s.MQTT)
+	}
 	if s.Devices != "" {
 		b.WriteString("devices:\n")
 		for line := range strings.Lines(strings.TrimLeft(s.Devices, "\n")) {
