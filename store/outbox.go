@@ -157,7 +157,7 @@ func (s *Store) Lanes() []lane.Status {
 		if x.size() == 0 {
 			continue
 		}
-		st := lane.Status{Lane: key, Records: x.size(), Bytes: x.bytes, Classes: map[lane.Class]int{}, Oldest: x.oldestAt()}
+		st := lane.Status{Lane: key, Records: x.size(), Bytes: x.bytes, Classes: map[lane.Class]int{}, Oldest: x.oldestAt(), Last: x.last()}
 		for c, n := range x.counts {
 			if n > 0 {
 				st.Classes[lane.Class(c)] = n
@@ -168,6 +168,9 @@ func (s *Store) Lanes() []lane.Status {
 	slices.SortFunc(all, func(a, b lane.Status) int { return cmp.Compare(a.Lane, b.Lane) })
 	return all
 }
+
+// last is the highest sequence that waits, or waited until lately. The lane is not empty.
+func (x *index) last() uint64 { return x.entries[len(x.entries)-1].seq }
 
 // oldestAt is when the first record came that waits.
 func (x *index) oldestAt() time.Time {

@@ -495,3 +495,21 @@ func TestReleasedRecordIsTheOldestAgain(t *testing.T) {
 	add(t, s, "e11")
 	want(t, s, "gap(2e 1-2) e3 e4 e5 e6 e7 e8 e9 e10 e11")
 }
+
+// TestLanesTellTheHighestSequence is what a gateway goes by after a crash: of the records up to it one may have been sent.
+func TestLanesTellTheHighestSequence(t *testing.T) {
+	s := storetest.Open(t, store.Options{})
+	add(t, s, "e1", "e2", "e3")
+	for range 2 {
+		r, ok, _, err := s.Take(deviceRoom, when(9))
+		if err != nil || !ok {
+			t.Fatal(ok, err)
+		}
+		lanes := s.Lanes()
+		if len(lanes) != 1 || lanes[0].Last < r.Seq || lanes[0].Last != 3 {
+			t.Fatalf("record %d is in flight, and the lanes are %+v", r.Seq, lanes)
+		}
+		s.Release(lane.Ref{Lane: deviceRoom, Seq: r.Seq})
+		s.Reopen(t)
+	}
+}
