@@ -23,16 +23,19 @@ import (
 // options say what is measured, and how often.
 type options struct {
 	bin     string // folder of gatepost, dendrite, generate-keys and baseline
+	dist    string // folder of the release binaries
 	work    string // folder for what the programs write, on the disk that is to be measured
 	rounds  int
 	seconds int // each round of the broker
 	number  int // messages of each round of the intake
+	devices int // of the large gateway
 }
 
 // bench is one run.
 type bench struct {
 	options
 	report *report
+	site   *site // of delivery and commands; made by the first of them
 }
 
 // part measures one or more figures.
@@ -43,7 +46,8 @@ type part struct {
 
 func parts() []part {
 	return []part{
-		{"intake", intake}, {"broker", embedded},
+		{"release", release}, {"topics", topics}, {"intake", intake}, {"broker", embedded},
+		{"delivery", delivery}, {"commands", commands}, {"idle", idle}, {"large", large}, {"full", full},
 	}
 }
 
@@ -53,10 +57,12 @@ func run() int {
 	var o options
 	only := flag.String("only", "", "comma-separated parts; all without")
 	flag.StringVar(&o.bin, "bin", "bin", "folder of the programs")
+	flag.StringVar(&o.dist, "dist", "dist", "folder of the release binaries")
 	flag.StringVar(&o.work, "work", "", "folder to work in, kept afterwards; a temporary one in -bin without")
 	flag.IntVar(&o.rounds, "rounds", 7, "rounds of each comparison")
 	flag.IntVar(&o.seconds, "seconds", 2, "length of a round of the broker")
 	flag.IntVar(&o.number, "number", 60000, "messages in a round of the intake")
+	flag.IntVar(&o.devices, "devices", 1000, "devices, each with a room, of the large gateway")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -76,6 +82,7 @@ func run() int {
 		return 1
 	}
 	b := &bench{options: o, report: &report{figures: os.Stdout, notes: os.Stderr}}
+	defer b.close()
 	b.report.machine()
 	wanted := strings.Split(*only, ",")
 	var failed error
@@ -96,6 +103,12 @@ func run() int {
 		return 1
 	}
 	return 0
+}
+
+func (b *bench) close() {
+	if b.site != nil {
+		b.site.close()
+	}
 }
 
 // dir makes a new folder for one program.

@@ -99,17 +99,14 @@ func (c *crowd) resent() int {
 	return sum
 }
 
-// finish waits until everything is acknowledged, and then until nothing more comes to the rooms.
+// finish waits until everything is acknowledged and nothing more comes to the rooms.
 func (c *crowd) finish() {
 	c.w.t.Helper()
 	c.wg.Wait()
 	if n := int(c.acked.Load()); n != c.total() {
 		c.w.t.Fatalf("only %d of %d events were acknowledged in time", n, c.total())
 	}
-	c.w.drained()
-	for i := range crowdSize {
-		c.w.roomOf(crowdAlias(i))
-	}
+	c.w.settle(c.total())
 }
 
 func crowdAlias(i int) string { return "#gatepost_" + crowdName(i) + ":localhost" }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -71,8 +72,8 @@ func newWorld(t *testing.T, limit time.Duration, shape func(*harness.Settings)) 
 	w.ok(err)
 	w.ok(w.hs.Start(ctx))
 	t.Cleanup(w.hs.Kill)
-	w.ok(w.hs.Register(ctx, "alice", "secret"))
-	w.alice, err = harness.Login(ctx, w.hs, "alice", "secret")
+	w.ok(w.hs.Register(ctx, "alice", "secret-of-alice"))
+	w.alice, err = harness.Login(ctx, w.hs, "alice", "secret-of-alice")
 	w.ok(err)
 	go func() { _ = w.alice.Run(ctx) }()
 
@@ -134,7 +135,9 @@ func (w *world) pause(d time.Duration) {
 }
 
 // between is a random duration from a to b.
-func (w *world) between(a, b time.Duration) time.Duration { return a + time.Duration(w.rng.Int64N(int64(b-a))) }
+func (w *world) between(a, b time.Duration) time.Duration {
+	return a + time.Duration(w.rng.Int64N(int64(b-a)))
+}
 
 // poll asks cond again and again until it is true; when the test's time is over before, it ends the test.
 func (w *world) poll(what string, cond func() bool) {
@@ -163,6 +166,35 @@ func (w *world) drained() {
 		var lanes []json.RawMessage
 		return w.ask(&lanes, "outbox") && len(lanes) == 0
 	})
+}
+
+// settle waits until alice sees so many different events and gatepost has nothing left to send; when what she sees has not
+// changed for a minute, it gives up waiting, since what is missing then is for the figures to say.
+func (w *world) settle(want int) {
+	w.t.Helper()
+	last, since := 0, time.Now()
+	w.poll("the events in the rooms", func() bool {
+		if n := w.shown(); n != last {
+			last, since = n, time.Now()
+		}
+		return last >= want || time.Since(since) > time.Minute
+	})
+	w.drained()
+}
+
+// shown is how many different events alice sees.
+func (w *world) shown() int {
+	events := map[[2]string]bool{}
+	w.alice.View(func(rooms map[string]*harness.Room) {
+		for _, r := range rooms {
+			for _, m := range r.Messages() {
+				if strings.HasPrefix(m.Sender, "@gatepost_") {
+					events[[2]string{m.Sender, m.Content.Body}] = true
+				}
+			}
+		}
+	})
+	return len(events)
 }
 
 // connect runs an MQTT client until the test ends.

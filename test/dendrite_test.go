@@ -1,0 +1,19 @@
+//go:build e2e
+
+package test
+
+import (
+	"testing"
+
+	"github.com/gatepost/gatepost/test/harness"
+)
+
+// newHomeserver prepares the homeserver of `make test`.
+func newHomeserver(t *testing.T, dir, registration string) harness.Homeserver {
+	t.Helper()
+	d, err := harness.NewDendrite(binaries, dir, registration)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
