@@ -1,0 +1,106 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/gatepost/gatepost/test/harness"
+)
+
+const (
+	commandNumber = 300
+	commandPause  = 50 * time.Millisecond // between the answer to one and the next
+)
+
+// commands measures from just before the first byte of an appservice transaction with a command is written until its
+// PUBLISH was read by a subscriber at the embedded broker: a little more than from the request read to PUBLISH written.
+// Rooms, members and power levels are those of a real homeserver; the transactions are ours, one after another.
+func commands(ctx context.Context, b *bench) error {
+	s, err := b.smallSite(ctx)
+	if err != nil {
+		return err
+	}
+	sub, err := dial(s.gateway.mqtt, "subscriber")
+	if err != nil {
+		return err
+	}
+	defer sub.Close()
+	if err := sub.subscribe("command/#", 0); err != nil {
+		return err
+	}
+	published := make(chan time.Time, 1)
+	go func() {
+		for {
+			if _, err := sub.await(publish); err != nil {
+				close(published)
+				return
+			}
+			published <- time.Now()
+		}
+	}()
+	client := &http.Client{}
+	defer client.CloseIdleConnections()
+	var took []float64
+	for i := range commandNumber + len(s.devices) {
+		d := s.devices[i%len(s.devices)]
+		start := time.Now()
+		if err := s.command(ctx, client, d); err != nil {
+			return err
+		}
+		select {
+		case at, ok := <-published:
+			if !ok {
+				return fmt.Errorf("the subscriber was disconnected")
+			}
+			if i >= len(s.devices) { // before, the state of each room is read for the first time
+				took = append(took, float64(at.Sub(start).Microseconds())/1000)
+			}
+		case <-time.After(10 * time.Second):
+			return fmt.Errorf("command %d in the room of %s was not published: %s", i, d.ID, s.gateway.Log().Tail(5))
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		select {
+		case <-time.After(commandPause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	b.report.note("commands: p50 %s, p90 %s, p99 %s, most %s ms of %d", number(quantile(took, 0.5)), number(quantile(took, 0.9)), number(quantile(took, 0.99)), number(quantile(took, 1)), len(took))
+	b.report.below("command, transaction to PUBLISH, p50", quantile(took, 0.5), "ms", 5)
+	b.report.below("command, transaction to PUBLISH, p99", quantile(took, 0.99), "ms", 25)
+	return nil
+}
+
+// command brings gatepost a transaction in which the owner asks for something.
+func (s *site) command(ctx context.Context, client *http.Client, d device) error {
+	event := map[string]any{
+		"type": "m.room.message", "event_id": "$" + harness.Secret(), "room_id": d.RoomID, "sender": s.owner.UserID,
+		"origin_server_ts": time.Now().UnixMilli(), "content": map[string]any{"msgtype": "m.text", "body": "!on"},
+	}
+	body, err := json.Marshal(map[string]any{"events": []any{event}})
+	if err != nil {
+		return err
+	}
+	u := s.gateway.reg.URL + "/_matrix/app/v1/transactions/" + harness.Secret()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, u, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+s.gateway.reg.HSToken)
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("transaction: %s: %s", resp.Status, answer)
+	}
+	return err
+}
