@@ -27,12 +27,23 @@ type client struct {
 	token string // "" before the log-in
 }
 
-// do sends body as JSON (nil: none) and decodes the answer into out (nil: not looked at). It waits out rate limits.
+// How often a read that the homeserver failed is asked for again: Dendrite now and then answers 500 when it is busy.
+const rereads = 5
+
+// do sends body as JSON (nil: none) and decodes the answer into out (nil: not looked at). It waits out rate limits, and
+// asks again for reads that the homeserver failed, as clients do.
 func (c *client) do(ctx context.Context, method, path string, body, out any) error {
-	for {
+	for attempt := 0; ; attempt++ {
 		data, err := c.once(ctx, method, path, body)
 		var refused *APIError
 		switch {
+		case errors.As(err, &refused) && refused.Status >= 500 && method == http.MethodGet && attempt < rereads:
+			select {
+			case <-time.After(200 * time.Millisecond):
+				continue
+			case <-ctx.Done():
+				return ctx.Err()
+			}
 		case errors.As(err, &refused) && refused.Status == http.StatusTooManyRequests:
 			select {
 			case <-time.After(min(time.Duration(refused.RetryMS)*time.Millisecond, 5*time.Second) + 10*time.Millisecond):
