@@ -2,6 +2,7 @@ package device
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -58,10 +59,9 @@ func with(ctx context.Context, cfg Config, f func(context.Context, *Client) erro
 	if err == nil {
 		err = f(ctx, c)
 	}
-	if cause := context.Cause(ctx); ctx.Err() != nil {
-		err = nil
-		if cause != ctx.Err() {
-			err = cause
+	if ctx.Err() != nil {
+		if err = context.Cause(ctx); errors.Is(err, ctx.Err()) {
+			err = nil
 		}
 	}
 	cancel(nil)
