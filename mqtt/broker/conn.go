@@ -147,15 +147,14 @@ func (c *conn) startBurst() {
 	c.burst = c.taken
 }
 
-// paceBurst counts one, and calls leave and waits when the queue is filled by half.
-func (c *conn) paceBurst(leave func()) {
+// paceBurst counts one and waits when the queue is filled by half. Not to be called with the gate held.
+func (c *conn) paceBurst() {
 	c.burst++
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.burst-c.taken < writeQueue/2 {
 		return
 	}
-	leave()
 	for c.burst-c.taken > writeQueue/4 && c.closed.IsZero() {
 		c.changed.Wait()
 	}

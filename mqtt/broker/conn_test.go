@@ -22,7 +22,7 @@ func TestClientThatDoesNotRead(t *testing.T) {
 	reg := metrics.New()
 	f := start(t, func(cfg *Config) {
 		cfg.Limits.WriteBuffer = 64 << 10
-		cfg.Limits.SlowTime = 500 * time.Millisecond
+		cfg.Limits.SlowTime = time.Second
 		cfg.Metrics = reg
 	})
 	slow := connect(t, f.addr, login{id: "slow", level: 4})
@@ -49,7 +49,7 @@ func TestClientThatDoesNotRead(t *testing.T) {
 		}
 	}
 	flood(600) // 12 MB: more than the kernel keeps
-	if worst > 400*time.Millisecond {
+	if worst > 800*time.Millisecond {
 		t.Errorf("a publisher waited %v for a client that does not read", worst)
 	}
 	eventually(t, "the slow one is dropped", func() bool { return len(f.Clients()) == 2 })
@@ -71,7 +71,7 @@ func TestTakeoverOfClientThatDoesNotRead(t *testing.T) {
 	}
 	began := time.Now()
 	next := connect(t, f.addr, login{id: "slow", level: 5, props: []byte{0x11, 0, 0, 0, 60}})
-	if d := time.Since(began); d > 500*time.Millisecond {
+	if d := time.Since(began); d > 3*time.Second {
 		t.Errorf("the takeover took %v", d)
 	}
 	for range 200 {
@@ -129,7 +129,7 @@ func TestAcknowledgementsAreBounded(t *testing.T) {
 
 func TestTimeToConnect(t *testing.T) {
 	t.Parallel()
-	f := start(t, func(cfg *Config) { cfg.Limits.ConnectTime = 100 * time.Millisecond })
+	f := start(t, func(cfg *Config) { cfg.Limits.ConnectTime = 500 * time.Millisecond })
 	silent, slow := dial(t, f.addr), dial(t, f.addr)
 	slow.send(t, login{id: "x"}.encode()[:5])
 	stays := connect(t, f.addr, login{id: "stays", clean: true})
@@ -221,7 +221,7 @@ func TestMutatedStreams(t *testing.T) {
 	t.Parallel()
 	reg := metrics.New()
 	f := start(t, func(cfg *Config) {
-		cfg.Limits.ConnectTime = 200 * time.Millisecond
+		cfg.Limits.ConnectTime = time.Second
 		cfg.Metrics = reg
 	})
 	watch := connect(t, f.addr, login{id: "watch", clean: true})

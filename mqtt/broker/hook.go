@@ -291,14 +291,16 @@ func (h *hook) OnSubscribe(_ *mqtt.Client, pk packets.Packet) packets.Packet {
 	return pk
 }
 
-// OnSubscribed comes before SUBACK and the retained messages.
-func (h *hook) OnSubscribed(cl *mqtt.Client, _ packets.Packet, _ []byte) { connOf(cl).startBurst() }
-
-// OnRetainPublished comes after each retained message. The subscription is made, so the gate is not needed any more.
-func (h *hook) OnRetainPublished(cl *mqtt.Client, _ packets.Packet) {
+// OnSubscribed comes before SUBACK and the retained messages. The subscription is made, so the gate is not needed any
+// more; the rest may take long.
+func (h *hook) OnSubscribed(cl *mqtt.Client, _ packets.Packet, _ []byte) {
 	c := connOf(cl)
-	c.paceBurst(func() { h.b.gate.leave(c) })
+	h.b.gate.leave(c)
+	c.startBurst()
 }
+
+// OnRetainPublished comes after each retained message.
+func (h *hook) OnRetainPublished(cl *mqtt.Client, _ packets.Packet) { connOf(cl).paceBurst() }
 
 // OnPacketEncode comes before the library takes the client's lock to write a packet. Messages wait here for room.
 func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet {

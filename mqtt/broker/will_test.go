@@ -75,9 +75,10 @@ func TestWillDelay(t *testing.T) {
 	t.Parallel()
 	f := start(t, nil)
 	expiry := []byte{0x11, 0, 0, 0, 60}
-	l := login{id: "dev", level: 5, will: "want/will", props: expiry, willProps: []byte{0x18, 0, 0, 0, 1}}
+	l := login{id: "dev", level: 5, will: "want/will", props: expiry, willProps: []byte{0x18, 0, 0, 0, 60}}
 	connect(t, f.addr, l).Close()
 	eventually(t, "it has gone", func() bool { return len(f.Clients()) == 0 })
+	l.willProps = []byte{0x18, 0, 0, 0, 1}
 	c := connect(t, f.addr, l) // back in time
 	began := time.Now()
 	c.Close()
