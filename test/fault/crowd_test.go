@@ -20,7 +20,7 @@ const numbered = `
 - topic: fault/{device}/event
   class: event
   id: "{{ value_json.n }}"
-  post: "{{ value_json.n }}"
+  post: "{{ value_json.n }} {{ value_json.pad }}"
 `
 
 // crowd are devices that each publish numbered events with QoS 1, and resend what was not acknowledged.
@@ -28,6 +28,7 @@ type crowd struct {
 	w       *world
 	devices []*device.Client
 	each    int             // events of one device
+	pad     string          // goes with each number
 	quota   []chan struct{} // what each may publish now
 	wg      sync.WaitGroup
 	acked   atomic.Int64
@@ -35,34 +36,38 @@ type crowd struct {
 
 const crowdSize = 10
 
-// newCrowd connects devices to a broker; they publish what allow lets them.
-func newCrowd(w *world, broker string, events int) *crowd {
+// newCrowd connects devices to a broker; they publish what allow lets them, with pauses of at most pace, and pad
+// bytes of text beside the number.
+func newCrowd(w *world, broker string, events int, pace time.Duration, pad int) *crowd {
 	w.t.Helper()
-	c := &crowd{w: w, each: max(1, events/crowdSize)}
+	c := &crowd{w: w, each: max(1, events/crowdSize), pad: strings.Repeat("x", pad)}
 	for i := range crowdSize {
 		name := crowdName(i)
 		client := w.connect(device.Config{Addr: broker, ClientID: name, Retry: 20 * time.Millisecond})
 		quota := make(chan struct{}, c.each)
 		c.devices, c.quota = append(c.devices, client), append(c.quota, quota)
-		spread := time.Duration(1+w.rng.Int64N(20)) * time.Millisecond
-		c.wg.Go(func() { c.publish(client, name, quota, spread) })
+		pauses := make([]time.Duration, c.each)
+		for n := range pauses {
+			if n%7 != 0 { // some come in bursts
+				pauses[n] = w.between(0, pace)
+			}
+		}
+		c.wg.Go(func() { c.publish(client, name, quota, pauses) })
 	}
 	return c
 }
 
 func crowdName(i int) string { return fmt.Sprintf("d%d", i) }
 
-func (c *crowd) publish(client *device.Client, name string, quota <-chan struct{}, spread time.Duration) {
+func (c *crowd) publish(client *device.Client, name string, quota <-chan struct{}, pauses []time.Duration) {
 	for n := range c.each {
 		select {
 		case <-quota:
 		case <-c.w.ctx.Done():
 			return
 		}
-		if n%7 != 0 { // some come in bursts
-			c.w.pause(spread)
-		}
-		payload, _ := json.Marshal(map[string]int{"n": n}) // numbers only
+		c.w.pause(pauses[n])
+		payload, _ := json.Marshal(map[string]any{"n": n, "pad": c.pad}) // never fails
 		acked, err := client.Send(c.w.ctx, device.Message{Topic: "fault/" + name + "/event", Payload: payload})
 		if err != nil {
 			return
@@ -141,7 +146,8 @@ func (s *tally) add(history []harness.Event, ghost string, each int) {
 			}
 			continue
 		}
-		n, err := strconv.Atoi(strings.TrimSpace(e.Content.Body))
+		text, _, _ := strings.Cut(e.Content.Body, " ")
+		n, err := strconv.Atoi(text)
 		if err != nil || e.Content.Gatepost == nil || n < 0 || n >= each {
 			s.strange = append(s.strange, e.Content.Body)
 			continue

@@ -15,10 +15,16 @@ func TestEventsWhileGatepostIsKilled(t *testing.T) {
 	events, kills := scaled(t, 5000), scaled(t, 50)
 	w := newWorld(t, 20*time.Minute, func(s *harness.Settings) { s.Devices = numbered })
 	w.ok(w.gp.Launch())
-	c := newCrowd(w, w.mqtt, events)
+	c := newCrowd(w, w.mqtt, events, 200*time.Millisecond, 0)
 	for k := range kills {
 		c.allow(k, kills)
-		w.pause(w.life())
+		if k%3 == 0 { // in the middle of taking messages
+			target := c.acked.Load() + w.rng.Int64N(40)
+			deadline := time.Now().Add(3 * time.Second)
+			w.poll("acknowledgements", 5*time.Millisecond, func() bool { return c.acked.Load() >= target || time.Now().After(deadline) })
+		} else {
+			w.pause(w.life())
+		}
 		w.gp.Kill()
 		w.ok(w.gp.Launch())
 	}

@@ -3,6 +3,7 @@
 package fault
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -18,7 +19,8 @@ import (
 	"github.com/gatepost/gatepost/test/harness"
 )
 
-const bin = "../../bin"
+// bin is the folder of the programs; FAULT_BIN names one with other versions of them.
+func bin() string { return cmp.Or(os.Getenv("FAULT_BIN"), "../../bin") }
 
 // scaled is n, or the part of it that FAULT_SCALE asks for (0.1 is a tenth), at least 1.
 func scaled(t *testing.T, n int) int {
@@ -68,7 +70,7 @@ func newWorld(t *testing.T, limit time.Duration, shape func(*harness.Settings)) 
 	file := filepath.Join(w.dir, "registration.yaml")
 	w.ok(registration.WriteFile(file, "localhost"))
 	var err error
-	w.hs, err = harness.NewDendrite(bin, w.folder("homeserver"), file)
+	w.hs, err = harness.NewDendrite(bin(), w.folder("homeserver"), file)
 	w.ok(err)
 	w.ok(w.hs.Start(ctx))
 	t.Cleanup(w.hs.Kill)
@@ -83,7 +85,7 @@ func newWorld(t *testing.T, limit time.Duration, shape func(*harness.Settings)) 
 		Registration: file, Owners: []string{w.alice.UserID}, MQTT: w.mqtt, Admin: fmt.Sprintf("127.0.0.1:%d", ports[2]),
 	}
 	shape(&s)
-	w.gp, err = harness.NewGatepost(filepath.Join(bin, "gatepost"), w.folder("gatepost"), s)
+	w.gp, err = harness.NewGatepost(filepath.Join(bin(), "gatepost"), w.folder("gatepost"), s)
 	w.ok(err)
 	t.Cleanup(w.gp.Kill)
 	return w
@@ -139,10 +141,10 @@ func (w *world) between(a, b time.Duration) time.Duration {
 	return a + time.Duration(w.rng.Int64N(int64(b-a)))
 }
 
-// poll asks cond again and again until it is true; when the test's time is over before, it ends the test.
-func (w *world) poll(what string, cond func() bool) {
+// poll asks cond every so often until it is true; when the test's time is over before, it ends the test.
+func (w *world) poll(what string, every time.Duration, cond func() bool) {
 	w.t.Helper()
-	tick := time.NewTicker(100 * time.Millisecond)
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for !cond() {
 		select {
@@ -162,7 +164,7 @@ func (w *world) ask(out any, args ...string) bool {
 // drained waits until gatepost has nothing left to send.
 func (w *world) drained() {
 	w.t.Helper()
-	w.poll("an empty outbox", func() bool {
+	w.poll("an empty outbox", 200*time.Millisecond, func() bool {
 		var lanes []json.RawMessage
 		return w.ask(&lanes, "outbox") && len(lanes) == 0
 	})
@@ -173,7 +175,7 @@ func (w *world) drained() {
 func (w *world) settle(want int) {
 	w.t.Helper()
 	last, since := 0, time.Now()
-	w.poll("the events in the rooms", func() bool {
+	w.poll("the events in the rooms", 200*time.Millisecond, func() bool {
 		if n := w.shown(); n != last {
 			last, since = n, time.Now()
 		}
