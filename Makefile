@@ -84,6 +84,10 @@ bench: build release $(DENDRITE) ## how fast and how small: one line a figure; O
 	@mkdir -p bin/figures
 	bin/bench $(if $(ONLY),-only $(ONLY)) $(BENCHFLAGS) | tee $(if $(ONLY),/dev/null,bin/figures/bench.tsv)
 
+.PHONY: fault
+fault: build $(DENDRITE) ## what survives kills, outages and full disks: about half an hour; FAULT_SCALE=0.1, ONLY=Flood
+	go test -tags fault -count=1 -timeout 2h -v $(if $(ONLY),-run '$(ONLY)') ./test/fault/
+
 .PHONY: figures
 figures: ## what bench and fault printed when they ran last, as docs/bench/figures.tsv
 	@cat bin/figures/*.tsv | { grep '^figure' || true; } > docs/bench/figures.tsv
