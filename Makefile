@@ -86,7 +86,8 @@ bench: build release $(DENDRITE) ## how fast and how small: one line a figure; O
 
 .PHONY: fault
 fault: build $(DENDRITE) ## what survives kills, outages and full disks: about half an hour; FAULT_SCALE=0.1, ONLY=Flood
-	go test -tags fault -count=1 -timeout 2h -v $(if $(ONLY),-run '$(ONLY)') ./test/fault/
+	@mkdir -p bin/figures
+	go test -tags fault -count=1 -timeout 2h -v $(if $(ONLY),-run '$(ONLY)') ./test/fault/ | tee $(if $(ONLY),/dev/null,bin/figures/fault.tsv)
 
 .PHONY: figures
 figures: ## what bench and fault printed when they ran last, as docs/bench/figures.tsv
