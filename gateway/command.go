@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/gatepost/gatepost/internal/ids"
@@ -80,6 +81,9 @@ type (
 	ticked    struct{}             // time went by
 	restarted struct{}             // gatepost was started again
 	withdrawn struct{}             // its message was redacted
+	refused   struct{ why string } // the sender may not, or not any more
+	forgotten struct{}             // the configuration has no such command any more
+	overdue   struct{}             // it was to be published again, but its time is over
 )
 
 // What must happen then.
@@ -119,15 +123,15 @@ func (c *Command) step(now time.Time, ev any) []any {
 		c.to(Queued, now, 0)
 		c.Reason, c.Deadline = ev.why, deadline
 		if first {
-			return []any{show{Queued}, publish{later: time.Second}}
+			return []any{show{Queued}, publish{later: publishAgain}}
 		}
-		return []any{publish{later: time.Second}}
+		return []any{publish{later: publishAgain}}
 	case unsure:
 		if c.State != Received {
 			return nil
 		}
 		if c.Repeat && now.Before(c.Deadline) {
-			return []any{publish{later: time.Second}}
+			return []any{publish{later: publishAgain}}
 		}
 		return c.end(now, Unknown, "nobody can tell whether the device got it ("+ev.why+")")
 	case answered:
@@ -138,12 +142,32 @@ func (c *Command) step(now time.Time, ev any) []any {
 		if c.State == Waiting || c.State == Queued {
 			return c.end(now, Withdrawn, "")
 		}
+	case refused:
+		if c.State == "" || c.State == Waiting {
+			c.to(Refused, now, 0)
+			c.Reason = ev.why
+			return []any{reply{ev.why}}
+		}
+	case forgotten:
+		if c.State == Waiting || c.State == Queued {
+			return c.end(now, Failed, "gatepost's configuration has no such command any more")
+		}
 	case restarted:
+		intime := now.Before(c.Deadline) && !now.Before(c.lastChange()) // else time is over, or the clock was set back
 		switch {
-		case c.State == Received && c.Repeat, c.State == Queued:
+		case (c.State == Queued || c.State == Received && c.Repeat) && intime:
 			return []any{publish{}}
+		case c.State == Queued:
+			return c.end(now, Expired, "gatepost was not running while there was time")
 		case c.State == Received:
 			return c.end(now, Unknown, "gatepost was interrupted while it sent the command; look at the device before you ask again")
+		}
+	case overdue:
+		switch c.State {
+		case Queued:
+			return c.end(now, Expired, "the broker could not be reached in time")
+		case Received:
+			return c.end(now, Unknown, "nobody can tell whether the device got it")
 		}
 	case ticked:
 		if c.Ended() || now.Before(c.Deadline) {
@@ -195,9 +219,21 @@ func (c *Command) end(now time.Time, s State, why string) []any {
 
 func (c *Command) to(s State, now time.Time, patience time.Duration) {
 	c.State, c.Reason, c.Deadline = s, "", now.Add(patience)
-	if len(c.Changes) < 32 {
-		c.Changes = append(c.Changes, Change{s, now})
+	if len(c.Changes) == maxChanges {
+		c.Changes = c.Changes[:maxChanges-1]
 	}
+	c.Changes = append(c.Changes, Change{s, now})
+}
+
+// Of more changes only the latest is kept beside the first: a command that waits for the broker tries again and again.
+const maxChanges = 32
+
+// lastChange is when c came to its state, or to one shortly before.
+func (c *Command) lastChange() time.Time {
+	if len(c.Changes) == 0 {
+		return time.Time{}
+	}
+	return c.Changes[len(c.Changes)-1].At
 }
 
 func (c *Command) was(s State) bool {
@@ -207,6 +243,13 @@ func (c *Command) was(s State) bool {
 		}
 	}
 	return false
+}
+
+// clone is a copy for somebody else.
+func (c *Command) clone() Command {
+	out := *c
+	out.Changes = slices.Clone(c.Changes)
+	return out
 }
 
 // Ended says whether nothing more can happen to the command.

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -13,15 +14,20 @@ import (
 	"github.com/gatepost/gatepost/mqtt/topic"
 )
 
-// So many ended commands are kept for people to look at.
-const maxCommands = 1000
+// So many commands that ended are kept for people to look at, and apart from them so many that were refused: whoever asks
+// for what they may not does not make us forget what was done.
+const (
+	maxCommands = 1000
+	maxRefused  = 200
+)
 
 // commands is the table of commands. The router goroutine owns it, so what the store sees of a command is in order.
 type commands struct {
 	all     map[string]*Command
 	open    map[string]*Command
-	ended   []string // ids, oldest first
-	byEvent map[ids.EventID]string
+	ended   []string               // ids, oldest first
+	refused []string               // likewise
+	byEvent map[ids.EventID]string // of open ones; those of the command line have no event
 
 	publish func(Command, time.Duration) // hands it to the publisher after the commit
 	arm     func(time.Time)              // a deadline to look at
@@ -37,14 +43,44 @@ func loadCommands(s Store) (*commands, error) {
 		}
 		t.all[c.ID] = c
 		if c.Ended() {
-			t.ended = append(t.ended, c.ID)
+			list, _ := t.past(c)
+			*list = append(*list, c.ID)
 		} else {
-			t.open[c.ID] = c
-			t.byEvent[c.Event] = c.ID
+			t.reopen(c)
 		}
 		return nil
 	})
 	return t, err
+}
+
+// past is the list that an ended command is in, and how long it may be.
+func (t *commands) past(c *Command) (list *[]string, most int) {
+	if c.State == Refused {
+		return &t.refused, maxRefused
+	}
+	return &t.ended, maxCommands
+}
+
+func (t *commands) reopen(c *Command) {
+	t.open[c.ID] = c
+	if c.Event != "" {
+		t.byEvent[c.Event] = c.ID
+	}
+}
+
+// of is the open command that an event asked for; nil when there is none.
+func (t *commands) of(e ids.EventID) *Command {
+	if id, ok := t.byEvent[e]; ok {
+		return t.open[id]
+	}
+	return nil
+}
+
+// inOrder lists the open commands in the order in which they were asked for.
+func (t *commands) inOrder() []*Command {
+	return slices.SortedFunc(maps.Values(t.open), func(a, b *Command) int {
+		return cmp.Or(a.Changes[0].At.Compare(b.Changes[0].At), cmp.Compare(a.ID, b.ID))
+	})
 }
 
 // step moves a command, and adds to b what that does to the store and what follows after the commit.
@@ -64,8 +100,10 @@ func (t *commands) step(b *batch, c *Command, now time.Time, ev any) {
 			b.after = append(b.after, func() { t.publish(copied, e.later) })
 		case show:
 			if c.Event != "" {
-				b.change.Append = append(b.change.Append, lane.Record{Lane: c.Room, ID: ids.NewULID(now), Device: c.Device, Class: lane.Event, At: now, Urgent: true,
-					Post: lane.Post{Kind: lane.Reaction, Text: picture[e.state], RelatesTo: c.Event, Command: c.ID, State: string(e.state)}})
+				b.change.Append = append(b.change.Append, lane.Record{
+					Lane: c.Room, ID: ids.NewULID(now), Device: c.Device, Class: lane.Event, At: now, Urgent: true,
+					Post: lane.Post{Kind: lane.Reaction, Text: picture[e.state], RelatesTo: c.Event, Command: c.ID, State: string(e.state)},
+				})
 			}
 		case reply:
 			if c.Event != "" {
@@ -83,8 +121,10 @@ func (t *commands) shown(b *batch, r lane.Record, e ids.EventID) {
 		return
 	}
 	if c.Shown != "" {
-		b.change.Append = append(b.change.Append, lane.Record{Lane: c.Room, ID: ids.NewULID(r.At), Device: r.Device, Class: lane.Event, At: r.At, Urgent: true,
-			Post: lane.Post{Kind: lane.Redaction, RelatesTo: c.Shown}})
+		b.change.Append = append(b.change.Append, lane.Record{
+			Lane: c.Room, ID: ids.NewULID(r.At), Device: r.Device, Class: lane.Event, At: r.At, Urgent: true,
+			Post: lane.Post{Kind: lane.Redaction, RelatesTo: c.Shown},
+		})
 	}
 	c.Shown = e
 	t.save(b, c)
@@ -107,19 +147,19 @@ func (t *commands) save(b *batch, c *Command) {
 	t.all[c.ID] = c
 	switch {
 	case !c.Ended():
-		t.open[c.ID] = c
-		t.byEvent[c.Event] = c.ID
+		t.reopen(c)
 		if c.State != Received {
 			t.arm(c.Deadline)
 		}
 	case open || !known:
 		delete(t.open, c.ID)
 		delete(t.byEvent, c.Event)
-		t.ended = append(t.ended, c.ID)
-		if len(t.ended) > maxCommands {
-			b.change.Put = append(b.change.Put, lane.Item{Space: spaceCommands, Key: t.ended[0]})
-			delete(t.all, t.ended[0])
-			t.ended = t.ended[1:]
+		list, most := t.past(c)
+		*list = append(*list, c.ID)
+		if len(*list) > most {
+			b.change.Put = append(b.change.Put, lane.Item{Space: spaceCommands, Key: (*list)[0]})
+			delete(t.all, (*list)[0])
+			*list = (*list)[1:]
 		}
 	}
 }
@@ -129,8 +169,7 @@ func (t *commands) answered(b *batch, m topic.Message) {
 	if len(t.open) == 0 {
 		return
 	}
-	for _, id := range slices.Sorted(maps.Keys(t.open)) {
-		c := t.open[id]
+	for _, c := range t.inOrder() {
 		if c.Confirm != nil && c.Confirm.Topic == m.Topic && (c.Confirm.Any || strings.TrimSpace(string(m.Payload)) == c.Confirm.Payload) && (c.State == Received || c.State == Published) {
 			t.step(b, c, m.Time, answered{})
 			return
@@ -140,10 +179,9 @@ func (t *commands) answered(b *batch, m topic.Message) {
 
 // tick ends what waited too long and arms the next deadline.
 func (t *commands) tick(b *batch, now time.Time) {
-	for _, id := range slices.Sorted(maps.Keys(t.open)) {
-		c := t.open[id]
+	for _, c := range t.inOrder() {
 		t.step(b, c, now, ticked{})
-		if t.open[id] != nil && c.State != Received {
+		if t.open[c.ID] != nil && c.State != Received {
 			t.arm(c.Deadline)
 		}
 	}

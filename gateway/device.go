@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gatepost/gatepost/gateway/lane"
 	"github.com/gatepost/gatepost/internal/ids"
@@ -21,6 +23,8 @@ type Device struct {
 	Rules    map[string]map[string]string `json:"rules"`    // captures by topic of the rules that had messages of it
 	Readings map[string]Reading           `json:"readings"` // by topic
 	Seen     time.Time                    `json:"seen"`
+
+	also []place // rooms besides Room that it speaks in
 }
 
 // Reading is one named value of a device.
@@ -31,9 +35,10 @@ type Reading struct {
 }
 
 const (
-	maxReading  = 512
-	maxReadings = 256    // of one device; what comes above is posted but not remembered
+	maxReading  = 128
+	maxReadings = 256    // of one device; above it the one is forgotten that was longest without a message
 	maxDevices  = 10_000 // above it new devices are refused and reported
+	maxRooms    = 20_000 // likewise, spaces among them
 )
 
 // spaces of the store that the gateway keeps its values in.
@@ -46,13 +51,55 @@ const (
 	spaceIDs      = "ids"
 )
 
-// shorten keeps small values and hashes large ones: enough to tell whether one changed.
+// shorten keeps small values and hashes large ones and those that JSON would change: enough to tell whether one changed.
 func shorten(payload []byte) string {
-	if len(payload) <= maxReading {
+	if len(payload) <= maxReading && utf8.Valid(payload) {
 		return string(payload)
 	}
 	return "sha256:" + ids.Hash(string(payload))
 }
+
+// remember keeps a reading. Of too many the one goes that was longest without a message.
+func (d *Device) remember(name string, r Reading) {
+	if _, known := d.Readings[name]; !known && len(d.Readings) >= maxReadings {
+		oldest := ""
+		for n, o := range d.Readings {
+			if old, ok := d.Readings[oldest]; !ok || o.At.Before(old.At) {
+				oldest = n
+			}
+		}
+		delete(d.Readings, oldest)
+	}
+	d.Readings[name] = r
+}
+
+// settle works out where d lives and speaks by the rules it had messages of, and says whether that, or its name, changed.
+// The first of them in the configuration names the device and its home; one that has a room of its own speaks there. A
+// device without a rule stays where it was.
+func (d *Device) settle(rules *Rules) (changed bool) {
+	was, also := d.home(), d.also
+	d.also = nil
+	first := true
+	for _, r := range rules.list {
+		captures, ok := d.Rules[r.spec.Topic]
+		if !ok {
+			continue
+		}
+		s, err := r.subject(captures)
+		if err != nil || s.device != d.ID {
+			continue // the rule is another one by now
+		}
+		if first {
+			d.Name, d.Room, d.RoomName, d.Space = s.name, s.room, s.roomName, s.space
+		} else if r.hasRoom && s.room != d.Room {
+			d.also = append(d.also, place{d.Name, s.room, s.roomName, s.space})
+		}
+		first = false
+	}
+	return d.home() != was || !slices.Equal(d.also, also)
+}
+
+func (d *Device) home() place { return place{d.Name, d.Room, d.RoomName, d.Space} }
 
 // slot says when a message of telemetry at now may go to the room, so that there is at most one per every.
 func (r Reading) slot(now time.Time, every time.Duration) time.Time {
@@ -79,14 +126,21 @@ func loadDevices(s Store) (*devices, error) {
 		if err := json.Unmarshal(value, d); err != nil {
 			return fmt.Errorf("device %q in the store: %w", key, err)
 		}
+		if d.Rules == nil {
+			d.Rules = map[string]map[string]string{}
+		}
+		if d.Readings == nil {
+			d.Readings = map[string]Reading{}
+		}
 		t.byID[d.ID] = d
 		return nil
 	})
 	return t, err
 }
 
-// of finds the device of s, or makes it, and brings name and room up to date. changed is true when its room may have to be.
-func (t *devices) of(s subject) (d *Device, changed bool, err error) {
+// of finds the device of s, or makes it, and brings it up to date; s then has the name and the room of the device where its
+// own rule gives none. changed is true when the directory, and perhaps a room, must hear of it.
+func (t *devices) of(s *subject, rules *Rules) (d *Device, changed bool, err error) {
 	d = t.byID[s.device]
 	switch {
 	case d == nil && len(t.byID) >= maxDevices:
@@ -97,13 +151,18 @@ func (t *devices) of(s subject) (d *Device, changed bool, err error) {
 	case d.Original != s.original:
 		return nil, false, fmt.Errorf("%q and %q would both be the device %q", d.Original, s.original, s.device)
 	}
-	was := place{d.Name, d.Room, d.RoomName, d.Space}
-	d.Name, d.Room, d.RoomName, d.Space = s.name, s.room, s.roomName, s.space
 	if old, ok := d.Rules[s.rule.spec.Topic]; !ok || !maps.Equal(old, s.captures) {
 		d.Rules[s.rule.spec.Topic] = s.captures
+		changed = d.settle(rules)
+	}
+	if !s.rule.hasName {
+		s.name = d.Name
+	}
+	if !s.rule.hasRoom {
+		s.room = d.Room
 	}
 	t.dirty[d.ID] = true
-	return d, was != place{d.Name, d.Room, d.RoomName, d.Space}, nil
+	return d, changed, nil
 }
 
 // flush gives the changed devices as items of a commit.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/gatepost/gatepost/gateway/room"
 	"github.com/gatepost/gatepost/internal/ids"
@@ -22,29 +23,29 @@ type place struct {
 // concurrent use; the router goroutine writes it.
 type directory struct {
 	mu      sync.Mutex
-	devices map[ids.DeviceID]place
+	devices map[ids.DeviceID][]place // home first
 	rooms   map[ids.RoomKey][]ids.DeviceID
 	byRoom  map[ids.RoomID]ids.RoomKey // of rooms that exist
 }
 
 func newDirectory() *directory {
-	return &directory{devices: map[ids.DeviceID]place{}, rooms: map[ids.RoomKey][]ids.DeviceID{}, byRoom: map[ids.RoomID]ids.RoomKey{}}
+	return &directory{devices: map[ids.DeviceID][]place{}, rooms: map[ids.RoomKey][]ids.DeviceID{}, byRoom: map[ids.RoomID]ids.RoomKey{}}
 }
 
 func (d *directory) put(v *Device) {
-	p := place{v.Name, v.Room, v.RoomName, v.Space}
+	places := append([]place{v.home()}, v.also...)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	old, known := d.devices[v.ID]
-	if known && old == p {
-		return
+	for _, old := range d.devices[v.ID] {
+		if !slices.ContainsFunc(places, func(p place) bool { return p.room == old.room }) {
+			d.leave(v.ID, old.room)
+		}
 	}
-	if known && old.room != p.room {
-		d.leave(v.ID, old.room)
-	}
-	d.devices[v.ID] = p
-	if !slices.Contains(d.rooms[p.room], v.ID) {
-		d.rooms[p.room] = append(d.rooms[p.room], v.ID)
+	d.devices[v.ID] = places
+	for _, p := range places {
+		if !slices.Contains(d.rooms[p.room], v.ID) {
+			d.rooms[p.room] = append(d.rooms[p.room], v.ID)
+		}
 	}
 }
 
@@ -58,17 +59,20 @@ func (d *directory) leave(id ids.DeviceID, key ids.RoomKey) {
 func (d *directory) remove(id ids.DeviceID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if p, ok := d.devices[id]; ok {
+	for _, p := range d.devices[id] {
 		d.leave(id, p.room)
-		delete(d.devices, id)
 	}
+	delete(d.devices, id)
 }
 
-func (d *directory) place(id ids.DeviceID) (place, bool) {
+// place is where a device lives.
+func (d *directory) place(id ids.DeviceID) (p place, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	p, ok := d.devices[id]
-	return p, ok
+	if list := d.devices[id]; len(list) > 0 {
+		return list[0], true
+	}
+	return p, false
 }
 
 // in lists the devices of a room, and the room's name and space by the first of them.
@@ -77,9 +81,21 @@ func (d *directory) in(key ids.RoomKey) (list []ids.DeviceID, p place) {
 	defer d.mu.Unlock()
 	list = slices.Clone(d.rooms[key])
 	if len(list) > 0 {
-		p = d.devices[list[0]]
+		for _, at := range d.devices[list[0]] {
+			if at.room == key {
+				p = at
+				break
+			}
+		}
 	}
 	return list, p
+}
+
+// shared says whether several devices speak in a room.
+func (d *directory) shared(key ids.RoomKey) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.rooms[key]) > 1
 }
 
 func (d *directory) exists(key ids.RoomKey, id ids.RoomID) {
@@ -103,6 +119,7 @@ type identity struct {
 	control string
 	owners  []ids.UserID
 	members map[ids.UserID]int
+	zone    *time.Location // of times that people read
 }
 
 const prefix = "gatepost_"

@@ -34,9 +34,9 @@ func (e *echo) expect(m topic.Message) {
 			}
 		}
 	}
-	if len(e.sent) < maxEcho {
-		h := hash(m)
-		e.sent[h] = append(e.sent[h], m.Time)
+	h := hash(m)
+	if list, ok := e.sent[h]; ok || len(e.sent) < maxEcho {
+		e.sent[h] = append(list[max(len(list)-maxEcho, 0):], m.Time)
 	}
 }
 

@@ -7,6 +7,8 @@ var (
 	ErrNoDevice = errors.New("gateway: no such device")
 	// ErrNoCommand is returned when a device has no command of that name. The text lists those it has.
 	ErrNoCommand = errors.New("gateway: no such command")
+	// ErrTooLong is returned when what is asked for is longer than a command may be.
+	ErrTooLong = errors.New("gateway: too long")
 
 	errEnough = errors.New("enough") // ends a walk through the store
 )

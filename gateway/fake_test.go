@@ -199,8 +199,10 @@ type memPost struct {
 }
 
 func newMemRooms() *memRooms {
-	return &memRooms{users: map[ids.UserID]string{}, aliases: map[string]room.Found{}, sent: map[string]ids.EventID{},
-		state: room.State{JoinRule: "invite", Users: map[ids.UserID]int{"@alice:x": 100, "@bob:x": 25}, Members: map[ids.UserID]string{"@alice:x": "join", "@bob:x": "join", "@carol:x": "join"}}}
+	return &memRooms{
+		users: map[ids.UserID]string{}, aliases: map[string]room.Found{}, sent: map[string]ids.EventID{},
+		state: room.State{JoinRule: "invite", Users: map[ids.UserID]int{"@alice:x": 100, "@bob:x": 25}, Members: map[ids.UserID]string{"@alice:x": "join", "@bob:x": "join", "@carol:x": "join"}},
+	}
 }
 
 func (m *memRooms) call(format string, args ...any) error {

@@ -214,7 +214,7 @@ func TestARepeatedPacketIsTakenOnce(t *testing.T) {
 		w.send(m) // another message that looks the same
 		m.Dup = true
 		w.store.mu.Lock()
-		b := w.store.values[spaceMarks+"\x00"+marksKey]
+		b := w.store.values[spaceMarks+"\x00"+latestKey]
 		w.store.mu.Unlock()
 		if len(b) == 0 {
 			t.Fatal("no mark is stored")
@@ -498,7 +498,7 @@ func TestWhoMayAskForWhat(t *testing.T) {
 		{"@carol:x", "!status", "door/get  0 false", "📤 sent"},
 		{"@mallory:x", "!status", "", "You are not in this room."},
 		{"@bob:x", "!explode", "", "Front door has no “explode”. It understands unlock, open, status."},
-		{"@bob:x", "!help", "", "Front door understands: !unlock, !status, and from people with more power: !open."},
+		{"@bob:x", "!help", "", "Front door understands: !unlock, !status; and from people with more power: !open."},
 		{"@alice:x", "!help", "", "Front door understands: !unlock, !open, !status."},
 		{"@bob:x", "unlock", "", ""},
 		{"@gatepost_door:x", "!unlock", "", ""},
@@ -667,7 +667,7 @@ func TestReloadBringsRoomsUpToDate(t *testing.T) {
 	inWorld(t, []RuleSpec{sensors}, func(w *world) {
 		w.publish("sensors/a/x", "1")
 		n := len(w.matrix.calls)
-		if err := w.g.Reload(w.t.Context(), mustRules(t, []RuleSpec{sensors}), People{Members: map[ids.UserID]int{"@alice:x": 100, "@dora:x": 50}}); err != nil {
+		if err := w.g.Reload(w.t.Context(), mustRules(t, []RuleSpec{sensors}), People{Members: map[ids.UserID]int{"@alice:x": 100, "@dora:x": 50}}, nil); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()

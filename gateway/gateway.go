@@ -1,16 +1,19 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/gatepost/gatepost/gateway/lane"
+	"github.com/gatepost/gatepost/gateway/media"
 	"github.com/gatepost/gatepost/internal/ids"
 	"github.com/gatepost/gatepost/internal/logkey"
 	"github.com/gatepost/gatepost/internal/metrics"
@@ -33,8 +36,17 @@ type Config struct {
 	Log        *slog.Logger   // nil: silent
 	Metrics    *metrics.Registry
 	Now        func() time.Time  // nil: time.Now
-	Beat       func(part string) // called every few seconds by each part that is alive; nil: nobody listens
+	Beat       func(part string) // called every few seconds for each of Parts while it is alive; nil: nobody listens
 }
+
+// Parts that are heard by Config.Beat.
+const (
+	PartHouse  = "gateway" // what is due now and then
+	PartIntake = "intake"
+	PartSender = "sender"
+)
+
+const beatTime = 5 * time.Second
 
 // People are those who have to do with the devices.
 type People struct {
@@ -46,12 +58,11 @@ type People struct {
 type Gateway struct {
 	cfg     Config
 	log     *slog.Logger
-	zone    *time.Location
 	store   Store
 	matrix  Rooms
 	metrics gauges
 	rules   atomic.Pointer[Rules]
-	who     atomic.Pointer[identity]
+	who     atomic.Pointer[identity] // identities are immutable
 
 	queue        *queue
 	inRouter     chan func(*batch)
@@ -60,6 +71,7 @@ type Gateway struct {
 	nextTick     time.Time // when commandTimer rings; zero: not armed; the router goroutine's
 	devices      *devices  // the router goroutine's
 	commands     *commands // the router goroutine's
+	answers      *limiter  // the router goroutine's
 	ids          *seenIDs  // the router goroutine's
 	marks        *marks
 	echo         *echo
@@ -68,7 +80,6 @@ type Gateway struct {
 	rooms     *provisioner
 	sender    *sender
 	tries     *tries
-	held      *heldRecords
 	uncertain *uncertain
 	shown     *shownIDs
 	publisher *publisher
@@ -78,8 +89,9 @@ type Gateway struct {
 	unmatched unmatched
 	state     state
 
-	failure chan error    // the first error that ends us
-	stopped chan struct{} // closed when the router ended
+	failure chan error      // the first error that ends us
+	ending  <-chan struct{} // closed when Run was asked to stop, or has to
+	stopped chan struct{}   // closed when the router ended
 }
 
 // New checks cfg and reads what the store holds. It starts nothing.
@@ -103,17 +115,17 @@ func New(cfg Config) (*Gateway, error) {
 		cfg.Beat = func(string) {}
 	}
 	g := &Gateway{
-		cfg: cfg, log: cfg.Log, zone: cfg.Zone, store: cfg.Store, matrix: cfg.Matrix, metrics: newMetrics(cfg.Metrics),
+		cfg: cfg, log: cfg.Log, store: cfg.Store, matrix: cfg.Matrix, metrics: newMetrics(cfg.Metrics),
 		queue: newQueue(), inRouter: make(chan func(*batch)), idleMarks: time.NewTimer(time.Hour), commandTimer: time.NewTimer(time.Hour),
-		ids: &seenIDs{store: cfg.Store, fresh: map[string]bool{}}, echo: newEcho(), directory: newDirectory(),
-		tries: newTries(), held: newHeld(), shown: newShownIDs(), publisher: newPublisher(), powers: newPowers(),
+		ids: &seenIDs{store: cfg.Store, fresh: map[string]bool{}}, echo: newEcho(), answers: newLimiter(), directory: newDirectory(),
+		tries: newTries(), shown: newShownIDs(), publisher: newPublisher(), powers: newPowers(),
 		inboxBell: make(chan struct{}, 1), alerts: make(chan alert, 16), unmatched: unmatched{by: map[string]*Unmatched{}}, state: state{told: map[string]time.Time{}},
 		failure: make(chan error, 1), stopped: make(chan struct{}),
 	}
 	g.idleMarks.Stop()
 	g.commandTimer.Stop()
 	g.rules.Store(cfg.Rules)
-	g.setPeople(cfg.People)
+	g.setPeople(cfg.People, cfg.Zone)
 	var err error
 	if g.devices, err = loadDevices(g.store); err != nil {
 		return nil, err
@@ -138,8 +150,8 @@ func New(cfg Config) (*Gateway, error) {
 	return g, nil
 }
 
-func (g *Gateway) setPeople(p People) {
-	g.who.Store(&identity{server: g.cfg.ServerName, bot: g.cfg.Bot, ghosts: g.cfg.Ghosts, control: g.cfg.Control, owners: slices.Clone(p.Owners), members: p.Members})
+func (g *Gateway) setPeople(p People, zone *time.Location) {
+	g.who.Store(&identity{server: g.cfg.ServerName, bot: g.cfg.Bot, ghosts: g.cfg.Ghosts, control: g.cfg.Control, owners: slices.Clone(p.Owners), members: maps.Clone(p.Members), zone: cmp.Or(zone, time.UTC)})
 }
 
 func (g *Gateway) now() time.Time { return g.cfg.Now() }
@@ -165,21 +177,22 @@ func (g *Gateway) fail(err error) {
 func (g *Gateway) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	g.ending = ctx.Done()
 	var wg sync.WaitGroup
 	// The router ends after all others, so that what they have still to commit is committed.
 	routerCtx, stopRouter := context.WithCancel(context.WithoutCancel(ctx))
-	routerDone := make(chan struct{})
+	defer stopRouter()
 	go func() {
-		defer close(routerDone)
 		defer close(g.stopped)
 		if err := g.intake(routerCtx); err != nil {
 			g.fail(err)
 		}
 		cancel()
 	}()
-	if err := g.inside(ctx, func(b *batch) { g.begin(b) }); err != nil && ctx.Err() == nil && !errors.Is(err, ErrStopped) {
-		g.fail(err)
-		cancel()
+	// Before any message is routed. Nobody waits for its commit: with a full store that comes once the sender has made room.
+	select {
+	case g.inRouter <- g.begin:
+	case <-ctx.Done():
 	}
 	for _, part := range []func(context.Context) error{
 		g.readInbox, g.publishCommands, g.keepHouse,
@@ -199,8 +212,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 		cancel()
 	}
 	wg.Wait()
+	g.queueUnpublished()
 	stopRouter()
-	<-routerDone
+	<-g.stopped
 	if failed == nil {
 		select {
 		case failed = <-g.failure:
@@ -213,22 +227,62 @@ func (g *Gateway) Run(ctx context.Context) error {
 	return nil
 }
 
+// commit makes c durable without the router. A store that can't go on ends the gateway.
+func (g *Gateway) commit(c lane.Change) error {
+	err := g.store.Commit(c)
+	if err != nil && !noSpace(err) {
+		g.fail(err)
+	}
+	return err
+}
+
 // begin takes up what was left when the process before us ended, and knows the devices that need no message to be known.
 func (g *Gateway) begin(b *batch) {
 	now := g.now()
-	for _, c := range g.commands.open {
-		if c.State == Received || now.Sub(c.Changes[len(c.Changes)-1].At) < echoTime {
-			g.echo.expect(commandMessage(c, now))
+	for _, c := range g.commands.inOrder() {
+		if c.State == Received || now.Sub(c.lastChange()) < echoTime {
+			g.expectEcho(c, now)
 		}
 		g.commands.step(b, c, now, restarted{})
 		if !c.Ended() && c.State != Received {
 			g.arm(c.Deadline)
 		}
 	}
-	g.fixedDevices(b, now)
+	g.followRules(b, now)
 	if len(g.who.Load().owners) > 0 {
 		b.change.Append = append(b.change.Append, roomRecord(ids.ControlRoom, "", now))
 	}
+}
+
+// followRules brings devices and open commands in line with the rules, which may have changed.
+func (g *Gateway) followRules(b *batch, now time.Time) {
+	rules := g.rules.Load()
+	for _, id := range slices.Sorted(maps.Keys(g.devices.byID)) {
+		d := g.devices.byID[id]
+		was := d.Room
+		if !d.settle(rules) {
+			continue
+		}
+		g.directory.put(d)
+		g.devices.dirty[id] = true
+		b.change.Append = append(b.change.Append, roomRecord(d.Room, id, now))
+		if was != d.Room && g.rooms.exists(was) {
+			text := fmt.Sprintf("%s speaks in %s from now on.", title(d.Name), g.rooms.alias(d.Room))
+			b.change.Append = append(b.change.Append, lane.Record{Lane: was, ID: ids.NewULID(now), Class: lane.Event, At: now, Post: lane.Post{Kind: lane.Notice, Text: text}})
+		}
+	}
+	g.fixedDevices(b, now)
+	for _, c := range g.commands.inOrder() {
+		if _, err := g.find(c.Device, c.Name); err != nil {
+			g.commands.step(b, c, now, forgotten{})
+		}
+	}
+}
+
+// title is a name of somebody else's as people may read it.
+func title(name string) string {
+	s, _ := media.Text([]byte(name), maxName)
+	return s
 }
 
 // fixedDevices makes the devices of rules without captures known, so that they can be commanded before they say anything.
@@ -238,11 +292,14 @@ func (g *Gateway) fixedDevices(b *batch, now time.Time) {
 			continue
 		}
 		s, err := r.subject(nil)
+		if err == nil && !g.rooms.admit(s.room, s.space) {
+			err = fmt.Errorf("there are %d rooms already", maxRooms)
+		}
 		if err != nil {
 			g.log.Warn("a rule's device can't be", logkey.Rule, r.spec.Topic, logkey.Error, err)
 			continue
 		}
-		d, changed, err := g.devices.of(s)
+		d, changed, err := g.devices.of(&s, g.rules.Load())
 		if err != nil {
 			g.log.Warn("a rule's device can't be", logkey.Rule, r.spec.Topic, logkey.Error, err)
 		} else if changed {
@@ -252,30 +309,38 @@ func (g *Gateway) fixedDevices(b *batch, now time.Time) {
 	}
 }
 
+// forgetIDs deletes the message ids that no longer count. What a full disk keeps goes the next time.
+func (g *Gateway) forgetIDs(ctx context.Context) error {
+	for ctx.Err() == nil {
+		c, err := forgetOldIDs(g.store, g.now())
+		if err != nil {
+			return err
+		}
+		if len(c.Put) == 0 || g.commit(c) != nil {
+			return nil
+		}
+		g.cfg.Beat(PartHouse)
+	}
+	return nil
+}
+
 // keepHouse does what is due now and then.
 func (g *Gateway) keepHouse(ctx context.Context) error {
-	beat := time.NewTicker(5 * time.Second)
+	beat := time.NewTicker(beatTime)
 	defer beat.Stop()
-	var swept time.Time
+	sweep := time.NewTicker(time.Minute)
+	defer sweep.Stop()
+	if err := g.forgetIDs(ctx); err != nil {
+		return err
+	}
 	for {
-		if now := g.now(); now.Sub(swept) > time.Minute {
-			swept = now
-			for {
-				c, err := forgetOldIDs(g.store, now)
-				if err != nil {
-					return err
-				}
-				if len(c.Put) == 0 {
-					break
-				}
-				if err := g.store.Commit(c); err != nil {
-					break // a full disk: next time
-				}
-			}
-		}
 		select {
 		case <-beat.C:
-			g.cfg.Beat("gateway")
+			g.cfg.Beat(PartHouse)
+		case <-sweep.C:
+			if err := g.forgetIDs(ctx); err != nil {
+				return err
+			}
 		case a := <-g.alerts:
 			g.tell(ctx, a)
 		case <-ctx.Done():
@@ -285,7 +350,15 @@ func (g *Gateway) keepHouse(ctx context.Context) error {
 }
 
 // Ready lists what keeps the gateway from doing its work; empty when nothing does.
-func (g *Gateway) Ready() []string { return g.state.why() }
+func (g *Gateway) Ready() []string {
+	why := g.state.why()
+	if offset, known := g.cfg.Clock.Offset(); known {
+		if _, ok := believed(g.now(), offset, known); !ok {
+			why = append(why, "the clock is not set: no command runs")
+		}
+	}
+	return why
+}
 
 // alert is something to tell the owners.
 type alert struct {
@@ -312,19 +385,25 @@ func (g *Gateway) alert(text, key string, direct bool) {
 // tell brings an alert on its way.
 func (g *Gateway) tell(ctx context.Context, a alert) {
 	if !a.direct {
-		if err := g.store.Commit(lane.Change{Append: []lane.Record{a.record}}); err != nil {
-			g.log.Error("an alert could not be stored", logkey.Error, err)
+		err := g.commit(lane.Change{Append: []lane.Record{a.record}})
+		if err == nil {
+			return
 		}
-		return
+		g.log.Error("an alert could not be stored", logkey.Error, err)
 	}
-	have := g.rooms.list()[ids.ControlRoom]
+	have := g.rooms.have(ids.ControlRoom)
 	if have.Room == "" {
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, alertSend)
+	defer cancel()
 	if o := g.matrix.Send(ctx, have.Room, g.cfg.Bot, a.record); o.Verdict != lane.Done {
 		g.log.Warn("an alert could not be sent", logkey.Error, o)
 	}
 }
+
+// An alert that the store can't take is given up after so long: there is more to do.
+const alertSend = 10 * time.Second
 
 // tellFull says that the store is full.
 func (g *Gateway) tellFull(why error) {

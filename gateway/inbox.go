@@ -5,11 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/gatepost/gatepost/gateway/room"
 	"github.com/gatepost/gatepost/internal/ids"
@@ -62,6 +58,9 @@ func (g *Gateway) handle(ctx context.Context, e room.Event) error {
 	switch {
 	case e.StateKey != nil:
 		g.powers.forget(e.Room)
+		if e.Type == "m.room.member" {
+			f = g.invited(ctx, e, who)
+		}
 	case who.ours(e.Sender):
 	case e.Type == "m.room.message":
 		f = g.message(ctx, e)
@@ -69,7 +68,7 @@ func (g *Gateway) handle(ctx context.Context, e room.Event) error {
 		f = g.reacted(ctx, e)
 	case e.Type == "m.room.redaction":
 		f = func(b *batch) {
-			if c := g.commands.open[g.commands.byEvent[e.Redacts]]; c != nil && e.Redacts != "" && c.Sender == e.Sender {
+			if c := g.commands.of(e.Redacts); c != nil && c.Sender == e.Sender {
 				g.commands.step(b, c, g.now(), withdrawn{})
 			}
 		}
@@ -77,29 +76,42 @@ func (g *Gateway) handle(ctx context.Context, e room.Event) error {
 	if f == nil { // ctx ended on the way: the event stays
 		return ctx.Err()
 	}
-	return g.inside(ctx, func(b *batch) {
+	return g.inside(context.WithoutCancel(ctx), func(b *batch) {
 		b.change.Handled = append(b.change.Handled, e.Seq)
 		f(b)
 	})
 }
 
-// messageContent is what we read of an m.room.message.
-type messageContent struct {
-	MsgType   string `json:"msgtype"`
-	Body      string `json:"body"`
-	RelatesTo struct {
-		RelType   string `json:"rel_type"`
-		InReplyTo struct {
-			EventID ids.EventID `json:"event_id"`
-		} `json:"m.in_reply_to"`
-	} `json:"m.relates_to"`
+// invited lets one of ours join a room of ours again that it was thrown out of. Invitations to other rooms are not for us.
+func (g *Gateway) invited(ctx context.Context, e room.Event, who *identity) func(*batch) {
+	nothing := func(*batch) {}
+	var c struct {
+		Membership string `json:"membership"`
+	}
+	user := ids.UserID(*e.StateKey)
+	if !who.ours(user) || who.ours(e.Sender) || json.Unmarshal(e.Content, &c) != nil || c.Membership != "invite" {
+		return nothing
+	}
+	key, ok := g.directory.key(e.Room)
+	if !ok {
+		return nothing
+	}
+	jctx, cancel := context.WithTimeout(ctx, powerRead)
+	defer cancel()
+	if err := g.matrix.Join(jctx, e.Room, user); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		g.log.Warn("an invitation into a room of ours could not be followed", logkey.Room, key, logkey.User, user, logkey.Error, err)
+	}
+	return nothing
 }
 
 // message works out what a person's message asks for: a command, or nothing. Edits never act.
 func (g *Gateway) message(ctx context.Context, e room.Event) func(*batch) {
 	nothing := func(*batch) {}
 	var c messageContent
-	if json.Unmarshal(e.Content, &c) != nil || c.MsgType != "m.text" || c.RelatesTo.RelType == "m.replace" || len(c.Body) > maxText {
+	if json.Unmarshal(e.Content, &c) != nil || c.MsgType != "m.text" || c.RelatesTo.RelType == "m.replace" {
 		return nothing
 	}
 	key, ok := g.directory.key(e.Room)
@@ -107,31 +119,41 @@ func (g *Gateway) message(ctx context.Context, e room.Event) func(*batch) {
 		return nothing
 	}
 	devices, _ := g.directory.in(key)
-	text := spoken(c.Body, c.RelatesTo.InReplyTo.EventID != "")
+	to := c.RelatesTo.InReplyTo.EventID
+	text := spoken(c.Body, to != "")
+	if to == "" && !strings.HasPrefix(text, "!") {
+		return nothing
+	}
 	var about ids.DeviceID
-	if to := c.RelatesTo.InReplyTo.EventID; to != "" {
-		target, found, err := g.matrix.Event(ctx, e.Room, to)
-		if err != nil && ctx.Err() != nil {
+	if to != "" {
+		tctx, cancel := context.WithTimeout(ctx, powerRead)
+		target, found, err := g.matrix.Event(tctx, e.Room, to)
+		cancel()
+		if ctx.Err() != nil {
 			return nil
+		}
+		if err != nil {
+			g.log.Warn("what a message replies to can't be read", logkey.Room, key, logkey.Error, err)
 		}
 		if found && g.who.Load().ours(target.Sender) {
 			about = deviceOf(target)
 		}
 	}
-	ask, is := parseAsk(text, devices, about)
+	a, is := parseAsk(text, devices, about)
 	if !is {
 		return nothing
 	}
-	offset, known := g.cfg.Clock.Offset()
-	now, timeKnown := believed(g.now(), offset, known)
 	refuse := func(why string) func(*batch) {
-		return func(b *batch) { g.refuse(b, e, key, ask, why) }
+		return func(b *batch) { g.refuse(b, e, key, a, why) }
 	}
-	if ask.device == "" {
-		return refuse(fmt.Sprintf("There are several devices in this room: say “!%s %s”, or reply to a message of the device. Devices: %s.", devices[0], ask.name, list(devices)))
+	if len(text) > maxText {
+		if !a.bang {
+			return nothing
+		}
+		return refuse(fmt.Sprintf("That is too long for a command: at most %d bytes.", maxText))
 	}
-	if !timeKnown {
-		return refuse("My clock is not set yet, so nothing runs. Ask again in a moment.")
+	if a.device == "" {
+		return refuse(fmt.Sprintf("There are several devices in this room: say “!%s %s”, or reply to a message of the device. Devices: %s.", devices[0], brief(a.name), list(devices)))
 	}
 	state, err := g.powers.get(ctx, e.Room, g.matrix)
 	if err != nil {
@@ -141,211 +163,65 @@ func (g *Gateway) message(ctx context.Context, e room.Event) func(*batch) {
 		g.log.Warn("the power levels of a room can't be read", logkey.Room, key, logkey.Error, err)
 		return refuse("The homeserver does not tell who may do what here, so nothing runs. Ask again in a moment.")
 	}
-	return func(b *batch) { g.ask(b, e, key, ask, state, now) }
-}
-
-// spoken is what a person typed: without the quotation that older clients put before a reply (rich reply fallback).
-func spoken(body string, isReply bool) string {
-	if isReply {
-		for strings.HasPrefix(body, "> ") || body == ">" || strings.HasPrefix(body, ">\n") {
-			_, rest, more := strings.Cut(body, "\n")
-			if !more {
-				return ""
-			}
-			body = rest
-		}
-	}
-	return strings.TrimSpace(body)
-}
-
-// deviceOf is the device that an event of ours is about.
-func deviceOf(e room.Event) ids.DeviceID {
-	var c struct {
-		Gatepost struct {
-			Device ids.DeviceID `json:"device"`
-		} `json:"dev.gatepost"`
-	}
-	_ = json.Unmarshal(e.Content, &c) // anything else is about none
-	return c.Gatepost.Device
-}
-
-// ask is what a message asks for.
-type ask struct {
-	device ids.DeviceID // "" when the room has several and none was named
-	name   string
-	args   string
-}
-
-// parseAsk reads "!name args" in a room with one device, "!device name args" in a shared one, and "name args", with or
-// without "!", in a reply to a message about a device.
-func parseAsk(text string, devices []ids.DeviceID, about ids.DeviceID) (a ask, ok bool) {
-	rest, bang := strings.CutPrefix(text, "!")
-	if !bang && about == "" || len(devices) == 0 {
-		return ask{}, false
-	}
-	first, args, _ := strings.Cut(strings.TrimSpace(rest), " ")
-	first, args = strings.TrimSpace(first), strings.TrimSpace(args)
-	if first == "" {
-		return ask{}, false
-	}
-	if slices.Contains(devices, ids.DeviceID(first)) {
-		name, more, _ := strings.Cut(args, " ")
-		if name == "" {
-			name = "help"
-		}
-		return ask{ids.DeviceID(first), name, strings.TrimSpace(more)}, true
-	}
-	a = ask{name: first, args: args}
-	switch {
-	case slices.Contains(devices, about):
-		a.device = about
-	case len(devices) == 1:
-		a.device = devices[0]
-	}
-	return a, bang || a.device != ""
-}
-
-func list(devices []ids.DeviceID) string {
-	var out []string
-	for _, d := range devices[:min(len(devices), 20)] {
-		out = append(out, string(d))
-	}
-	if len(devices) > 20 {
-		out = append(out, "…")
-	}
-	return strings.Join(out, ", ")
+	return func(b *batch) { g.ask(b, e, key, a, state) }
 }
 
 // ask checks who asks for what, and starts the command. It runs in the router goroutine.
-func (g *Gateway) ask(b *batch, e room.Event, key ids.RoomKey, a ask, state room.State, now time.Time) {
+func (g *Gateway) ask(b *batch, e room.Event, key ids.RoomKey, a ask, state room.State) {
 	who := g.who.Load()
-	level := state.Level(e.Sender)
-	if who.owner(e.Sender) {
-		level = max(level, 100)
-	}
+	level := who.level(state, e.Sender)
 	if a.name == "help" {
-		b.change.Append = append(b.change.Append, answer(key, a.device, e.ID, ids.NewULID(g.now()), g.now(), g.help(a.device, level)))
+		if a.bang && g.mayAnswer(b, e, key, a) {
+			b.change.Append = append(b.change.Append, answer(key, a.device, e.ID, ids.NewULID(g.now()), g.now(), g.help(a.device, level)))
+		}
 		return
 	}
-	c, k, err := g.prepare(a)
-	switch {
-	case err != nil:
-		g.refuse(b, e, key, a, err.Error())
-	case state.Members[e.Sender] != "join":
-		g.refuse(b, e, key, a, "You are not in this room.")
-	case !slices.Contains([]string{"invite", "knock", "restricted", "knock_restricted"}, state.JoinRule):
-		g.refuse(b, e, key, a, "Anybody can join this room, so nothing runs here. Make it invite-only first.")
-	case level < k.Grade.Power():
-		g.refuse(b, e, key, a, fmt.Sprintf("“%s” asks for power level %d; you have %d here.", a.name, k.Grade.Power(), level))
-	default:
-		if why, ok := timely(now, e.Sent, k.Expires); !ok {
-			c.Event, c.Room, c.Sender = e.ID, key, e.Sender
-			g.commands.step(b, c, g.now(), late{why})
-			return
+	c, err := g.prepare(a)
+	if err != nil {
+		if a.bang || !errors.Is(err, ErrNoCommand) { // else a reply that was not meant for us
+			g.refuse(b, e, key, a, err.Error())
 		}
-		c.Event, c.Room, c.Sender = e.ID, key, e.Sender
-		c.read = e.Received
-		g.commands.step(b, c, g.now(), allowed{})
+		return
 	}
+	if why := who.forbids(state, e.Sender, a.name, c.Grade); why != "" {
+		g.refuse(b, e, key, a, why)
+		return
+	}
+	offset, known := g.cfg.Clock.Offset()
+	now, ok := believed(g.now(), offset, known)
+	if !ok {
+		g.refuse(b, e, key, a, "My clock is not set yet, so nothing runs. Ask again in a moment.")
+		return
+	}
+	if level < Operate.Power() && !g.mayAnswer(b, e, key, a) {
+		return
+	}
+	c.Event, c.Room, c.Sender, c.read = e.ID, key, e.Sender, e.Received
+	if why, ok := timely(now, e.Sent, c.Patience); !ok {
+		g.commands.step(b, c, g.now(), late{why})
+		return
+	}
+	g.commands.step(b, c, g.now(), allowed{})
 }
 
 // refuse answers, once, why nothing happens, and keeps the refusal for `gatepost commands`.
 func (g *Gateway) refuse(b *batch, e room.Event, key ids.RoomKey, a ask, why string) {
+	if !g.mayAnswer(b, e, key, a) {
+		return
+	}
 	now := g.now()
-	c := &Command{ID: ids.NewULID(now), Event: e.ID, Room: key, Sender: e.Sender, Device: a.device, Name: a.name, Args: a.args}
-	c.to(Refused, now, 0)
-	c.Reason = why
-	g.commands.save(b, c)
-	b.change.Append = append(b.change.Append, answer(key, a.device, e.ID, ids.NewULID(now), now, why))
+	c := &Command{ID: ids.NewULID(now), Event: e.ID, Room: key, Sender: e.Sender, Device: a.device, Name: brief(a.name)}
+	g.commands.step(b, c, now, refused{why})
 }
 
-// prepare finds the command of a device and fills in topic, payload and the answer that confirms it.
-func (g *Gateway) prepare(a ask) (*Command, *command, error) {
-	d := g.devices.byID[a.device]
-	if d == nil {
-		return nil, nil, refusal{ErrNoDevice, fmt.Sprintf("There is no device %q.", a.device)}
+// mayAnswer says whether somebody gets an answer now. Who asks too often is told so once, and then nothing.
+func (g *Gateway) mayAnswer(b *batch, e room.Event, key ids.RoomKey, a ask) bool {
+	now := g.now()
+	ok, last := g.answers.allow(e.Sender, now)
+	if last {
+		b.change.Append = append(b.change.Append, answer(key, a.device, e.ID, ids.NewULID(now), now, "You ask more than I answer. I am silent for a while."))
 	}
-	rules := g.rules.Load()
-	var names []string
-	for _, ruleTopic := range slices.Sorted(maps.Keys(d.Rules)) {
-		rule := rules.byTopic[ruleTopic]
-		if rule == nil {
-			continue
-		}
-		for _, k := range rule.commands {
-			if k.Name == a.name {
-				c, err := k.make(d, d.Rules[ruleTopic], a.args)
-				if err != nil {
-					return nil, nil, refusal{err, fmt.Sprintf("“%s” can't be sent: %v.", a.name, err)}
-				}
-				c.ID = ids.NewULID(g.now())
-				return c, k, nil
-			}
-			names = append(names, k.Name)
-		}
-	}
-	if len(names) == 0 {
-		return nil, nil, refusal{ErrNoCommand, d.Name + " has no commands."}
-	}
-	return nil, nil, refusal{ErrNoCommand, fmt.Sprintf("%s has no “%s”. It understands %s.", d.Name, a.name, strings.Join(names, ", "))}
-}
-
-// make fills a command in for a device whose rule's topic gave the captures.
-func (k *command) make(d *Device, captures map[string]string, args string) (*Command, error) {
-	c := &Command{Device: d.ID, Name: k.Name, Args: args, QoS: k.QoS, Retain: k.Retain, Repeat: k.Repeat, Grade: k.Grade, Patience: k.Expires}
-	var err error
-	if c.Topic, err = k.topic.ExpandTopic(captures); err != nil {
-		return nil, fmt.Errorf("topic: %w", err)
-	}
-	v := map[string]any{"args": args, "device": string(d.ID), "name": d.Name}
-	for n, s := range captures {
-		v[n] = s
-	}
-	if c.Payload, err = k.payload.Render(v); err != nil {
-		return nil, fmt.Errorf("payload: %w", err)
-	}
-	if k.Confirm != nil {
-		c.Confirm = &Answer{Any: k.confirmPayload == nil}
-		if c.Confirm.Topic, err = k.confirmTopic.ExpandTopic(captures); err != nil {
-			return nil, fmt.Errorf("confirm.topic: %w", err)
-		}
-		if k.confirmPayload != nil {
-			if c.Confirm.Payload, err = k.confirmPayload.Render(v); err != nil {
-				return nil, fmt.Errorf("confirm.payload: %w", err)
-			}
-			c.Confirm.Payload = strings.TrimSpace(c.Confirm.Payload)
-		}
-	}
-	return c, nil
-}
-
-// help lists the commands of a device that somebody of a level may ask for.
-func (g *Gateway) help(id ids.DeviceID, level int) string {
-	d := g.devices.byID[id]
-	if d == nil {
-		return "There is no such device."
-	}
-	rules := g.rules.Load()
-	var can, cannot []string
-	for _, ruleTopic := range slices.Sorted(maps.Keys(d.Rules)) {
-		if rule := rules.byTopic[ruleTopic]; rule != nil {
-			for _, k := range rule.commands {
-				if level >= k.Grade.Power() {
-					can = append(can, "!"+k.Name)
-				} else {
-					cannot = append(cannot, "!"+k.Name)
-				}
-			}
-		}
-	}
-	switch {
-	case len(can)+len(cannot) == 0:
-		return d.Name + " has no commands."
-	case len(cannot) == 0:
-		return d.Name + " understands: " + strings.Join(can, ", ") + "."
-	default:
-		return d.Name + " understands: " + strings.Join(append(can, ""), ", ") + "and from people with more power: " + strings.Join(cannot, ", ") + "."
-	}
+	return ok
 }
 
 // reacted starts a dangerous command when somebody with the power looked again.
@@ -374,58 +250,23 @@ func (g *Gateway) reacted(ctx context.Context, e room.Event) func(*batch) {
 		return nothing
 	}
 	return func(b *batch) {
-		cmd := g.commands.open[g.commands.byEvent[c.RelatesTo.EventID]]
-		if cmd == nil || cmd.Room != key || state.Members[e.Sender] != "join" {
+		cmd := g.commands.of(c.RelatesTo.EventID)
+		if cmd == nil || cmd.Room != key || cmd.State != Waiting {
 			return
 		}
-		if state.Level(e.Sender) >= Dangerous.Power() || g.who.Load().owner(e.Sender) {
-			g.commands.step(b, cmd, g.now(), looked{})
+		offset, known := g.cfg.Clock.Offset()
+		now, ok := believed(g.now(), offset, known)
+		if _, fresh := timely(now, e.Sent, lookTime); !ok || !fresh {
+			return
 		}
+		who := g.who.Load()
+		if who.forbids(state, e.Sender, cmd.Name, Dangerous) != "" {
+			return
+		}
+		if why := who.forbids(state, cmd.Sender, cmd.Name, cmd.Grade); why != "" { // who asked may no longer
+			g.commands.step(b, cmd, g.now(), refused{why})
+			return
+		}
+		g.commands.step(b, cmd, g.now(), looked{})
 	}
-}
-
-// powers keeps what decides about commands, by room, until an event says that it changed. Safe for concurrent use.
-type powers struct {
-	mu    sync.Mutex
-	rooms map[ids.RoomID]power
-	gen   uint64
-}
-
-type power struct {
-	state room.State
-	read  time.Time
-}
-
-// What was read is believed so long even if no event comes.
-const powerTime = 5 * time.Minute
-
-func newPowers() *powers { return &powers{rooms: map[ids.RoomID]power{}} }
-
-func (p *powers) forget(id ids.RoomID) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.rooms, id)
-	p.gen++
-}
-
-func (p *powers) get(ctx context.Context, id ids.RoomID, m Rooms) (room.State, error) {
-	p.mu.Lock()
-	k, ok := p.rooms[id]
-	gen := p.gen
-	p.mu.Unlock()
-	if ok && time.Since(k.read) < powerTime {
-		return k.state, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	s, err := m.State(ctx, id)
-	if err != nil {
-		return s, err
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if gen == p.gen {
-		p.rooms[id] = power{s, time.Now()}
-	}
-	return s, nil
 }

@@ -63,25 +63,35 @@ func newQueue() *queue {
 
 func weight(m topic.Message) int { return len(m.Payload) + len(m.Topic) + 200 }
 
-// put waits for room. A message that is larger than the queue gets in when the queue is empty.
-func (q *queue) put(a arrival) bool {
+// put waits for room until ctx is done. A message that is larger than the queue gets in when the queue is empty.
+func (q *queue) put(ctx context.Context, a arrival) error {
 	w := weight(a.msg)
 	q.mu.Lock()
-	for !q.closed && q.bytes > 0 && q.bytes+w > queueBytes {
-		q.room.Wait()
+	defer q.mu.Unlock()
+	full := func() bool { return !q.closed && q.bytes > 0 && q.bytes+w > queueBytes }
+	if full() {
+		defer context.AfterFunc(ctx, func() {
+			q.mu.Lock()
+			defer q.mu.Unlock()
+			q.room.Broadcast()
+		})()
+		for full() && ctx.Err() == nil {
+			q.room.Wait()
+		}
+		if full() {
+			return ctx.Err()
+		}
 	}
 	if q.closed {
-		q.mu.Unlock()
-		return false
+		return ErrStopped
 	}
 	q.list = append(q.list, a)
 	q.bytes += w
-	q.mu.Unlock()
 	select {
 	case q.more <- struct{}{}:
 	default:
 	}
-	return true
+	return nil
 }
 
 // take gives the next batch, or nothing when the queue is empty.
@@ -118,15 +128,17 @@ func (q *queue) close() []arrival {
 // with nil when everything that follows from the message is on disk, so that it may be acknowledged. The payload becomes
 // the gateway's. Safe for concurrent use; messages of one caller keep their order.
 func (g *Gateway) Submit(m topic.Message, done func(error)) {
-	if !g.queue.put(arrival{m, done}) {
-		done(ErrStopped)
+	if err := g.queue.put(context.Background(), arrival{m, done}); err != nil {
+		done(err)
 	}
 }
 
 // Deliver is Submit for callers that wait. When ctx ends first, its error comes back and the message may be stored later.
 func (g *Gateway) Deliver(ctx context.Context, m topic.Message) error {
 	done := make(chan error, 1)
-	g.Submit(m, func(err error) { done <- err })
+	if err := g.queue.put(ctx, arrival{m, func(err error) { done <- err }}); err != nil {
+		return err
+	}
 	select {
 	case err := <-done:
 		return err
@@ -141,21 +153,29 @@ func (g *Gateway) intake(ctx context.Context) error {
 	var wg sync.WaitGroup
 	var failed error
 	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	wg.Go(func() {
 		defer cancel()
 		for b := range batches {
-			if err := g.commitBatch(ctx, b); err != nil {
-				failed = err
+			if err := g.commitBatch(b); err != nil {
+				b.finish(ErrStopped)
+				if !errors.Is(err, ErrStopped) {
+					failed = err
+				}
 				break
 			}
 		}
-		for b := range batches { // after a failure
+		for b := range batches { // what came later must not be stored without what came before
 			b.finish(ErrStopped)
 		}
 	})
+	beat := time.NewTicker(beatTime)
+	defer beat.Stop()
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
+		case <-beat.C:
+			g.cfg.Beat(PartIntake)
 		case <-g.queue.more:
 			for list := g.queue.take(); len(list) > 0; list = g.queue.take() {
 				batches <- g.routeAll(list)
@@ -171,8 +191,12 @@ func (g *Gateway) intake(ctx context.Context) error {
 			g.commands.tick(b, g.now())
 			batches <- b
 		case <-g.idleMarks.C:
-			if items := g.marks.clear(); items != nil {
+			items, again := g.marks.clear()
+			if items != nil {
 				batches <- &batch{change: lane.Change{Put: items}}
+			}
+			if again {
+				g.idleMarks.Reset(markTime)
 			}
 		}
 	}
@@ -190,23 +214,28 @@ func (b *batch) finish(err error) {
 	}
 }
 
-// commitBatch commits until it succeeds: while the disk is full nothing is acknowledged, and people are told.
-func (g *Gateway) commitBatch(ctx context.Context, b *batch) error {
+// noSpace says whether err is the store's word that nothing was written and that a later try may succeed.
+func noSpace(err error) bool {
+	var full interface{ NoSpace() bool }
+	return errors.As(err, &full) && full.NoSpace()
+}
+
+// commitBatch commits until it succeeds: while the disk is full nothing is acknowledged, and people are told. ErrStopped
+// means that it was full when the gateway was asked to end.
+func (g *Gateway) commitBatch(b *batch) error {
 	for {
 		err := g.store.Commit(b.change)
 		if err == nil {
 			break
 		}
-		var full interface{ NoSpace() bool }
-		if !errors.As(err, &full) || !full.NoSpace() {
-			b.finish(ErrStopped)
+		if !noSpace(err) {
 			return err
 		}
 		g.tellFull(err)
+		g.cfg.Beat(PartIntake)
 		select {
-		case <-ctx.Done():
-			b.finish(ErrStopped)
-			return nil
+		case <-g.ending:
+			return ErrStopped
 		case <-time.After(time.Second):
 		}
 	}
@@ -232,7 +261,7 @@ func (g *Gateway) routeAll(list []arrival) *batch {
 	b.change.Put = append(b.change.Put, g.devices.flush()...)
 	if items := g.marks.items(b.marks); items != nil {
 		b.change.Put = append(b.change.Put, items...)
-		g.idleMarks.Reset(time.Second)
+		g.idleMarks.Reset(markTime)
 	}
 	return b
 }
@@ -241,11 +270,11 @@ func (g *Gateway) routeOne(b *batch, m topic.Message) {
 	g.metrics.messages.Inc("in")
 	if m.QoS > 0 {
 		k := mark{client: m.Client, packet: m.PacketID, hash: hash(m)}
+		b.marks = append(b.marks, k)
 		if g.marks.seen(k, m.Dup) {
 			g.metrics.repeated.Inc("packet")
 			return
 		}
-		b.marks = append(b.marks, k)
 	}
 	if g.echo.ours(m) {
 		g.metrics.repeated.Inc("echo")
@@ -257,7 +286,7 @@ func (g *Gateway) routeOne(b *batch, m topic.Message) {
 	rules := g.rules.Load()
 	rule, captures := rules.match(m.Topic)
 	if rule != nil && len(m.Topic) > maxTopic {
-		g.refuseMessage(m, fmt.Errorf("its topic has %d bytes; %d is the most that becomes a room, a name or a reading", len(m.Topic), maxTopic))
+		g.refuseMessage(m, rule, fmt.Errorf("its topic has %d bytes; %d is the most that becomes a room, a name or a reading", len(m.Topic), maxTopic))
 		return
 	}
 	if rule == nil {
@@ -268,13 +297,16 @@ func (g *Gateway) routeOne(b *batch, m topic.Message) {
 		return
 	}
 	s, err := rule.subject(captures)
+	if err == nil && !g.rooms.admit(s.room, s.space) {
+		err = fmt.Errorf("it would need room number %d; %d is the most", maxRooms+1, maxRooms)
+	}
 	if err != nil {
-		g.refuseMessage(m, err)
+		g.refuseMessage(m, rule, err)
 		return
 	}
-	d, changed, err := g.devices.of(s)
+	d, changed, err := g.devices.of(&s, rules)
 	if err != nil {
-		g.refuseMessage(m, err)
+		g.refuseMessage(m, rule, err)
 		return
 	}
 	if changed {
@@ -307,7 +339,7 @@ func roomRecord(key ids.RoomKey, device ids.DeviceID, now time.Time) lane.Record
 }
 
 // inside runs f in the router goroutine, which owns devices and commands, and waits until what f put into the batch is
-// committed. ErrStopped means it was not.
+// committed. ErrStopped means that it was not; after the error of ctx it may be yet, and f may be running still.
 func (g *Gateway) inside(ctx context.Context, f func(b *batch)) error {
 	done := make(chan error, 1)
 	select {
@@ -323,17 +355,18 @@ func (g *Gateway) inside(ctx context.Context, f func(b *batch)) error {
 	select {
 	case err := <-done:
 		return err
-	case <-g.stopped:
-		return ErrStopped
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
 // refuseMessage reports a message that a rule matches but that can't be anybody's. It is acknowledged: sent again it would
-// fare no better.
-func (g *Gateway) refuseMessage(m topic.Message, err error) {
+// fare no better. The owners hear of one for each rule in a while: topics are the devices' to choose.
+func (g *Gateway) refuseMessage(m topic.Message, rule *Rule, err error) {
 	g.metrics.refused.Inc()
 	name, _ := media.Text([]byte(m.Topic), maxTopicShown)
-	g.log.Warn("message refused", logkey.Topic, name, logkey.Error, err)
+	why, _ := media.Text([]byte(err.Error()), 2*maxTopicShown)
+	g.log.Warn("message refused", logkey.Topic, name, logkey.Rule, rule.spec.Topic, logkey.Reason, why)
 	g.unmatched.add(m)
-	g.Alert("A message on "+name+" was refused: "+err.Error(), "refused "+name)
+	g.Alert("A message on "+name+" was refused: "+why, "refused "+rule.spec.Topic)
 }

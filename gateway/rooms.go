@@ -3,11 +3,15 @@ package gateway
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/gatepost/gatepost/gateway/lane"
 	"github.com/gatepost/gatepost/gateway/room"
@@ -22,23 +26,28 @@ type provisioner struct {
 	mu     sync.Mutex
 	rooms  map[ids.RoomKey]*roomEntry
 	ghosts map[ids.UserID]string // display names that are set
+	pause  time.Time             // nothing is made before: the homeserver asked for it
 }
 
 type roomEntry struct {
-	mu   sync.Mutex // held while a step is performed
-	have room.Have
+	work  sync.Mutex // held while a step is performed
+	taken int        // under work: how often the alias was taken although nobody has it
+	have  atomic.Pointer[room.Have]
 }
+
+// errNoRoom is in the error of ensure when there is no room, so that nobody can say anything there.
+var errNoRoom = errors.New("there is no room")
 
 func loadRooms(g *Gateway) (*provisioner, error) {
 	p := &provisioner{g: g, rooms: map[ids.RoomKey]*roomEntry{}, ghosts: map[ids.UserID]string{}}
 	err := g.store.Each(spaceRooms, "", func(key string, value []byte) error {
-		e := &roomEntry{}
-		if err := json.Unmarshal(value, &e.have); err != nil {
+		var have room.Have
+		if err := json.Unmarshal(value, &have); err != nil {
 			return fmt.Errorf("room %q in the store: %w", key, err)
 		}
-		p.rooms[ids.RoomKey(key)] = e
-		if e.have.Room != "" {
-			g.directory.exists(ids.RoomKey(key), e.have.Room)
+		p.entry(ids.RoomKey(key)).have.Store(&have)
+		if have.Room != "" {
+			g.directory.exists(ids.RoomKey(key), have.Room)
 		}
 		return nil
 	})
@@ -58,27 +67,65 @@ func (p *provisioner) entry(key ids.RoomKey) *roomEntry {
 	e := p.rooms[key]
 	if e == nil {
 		e = &roomEntry{}
+		e.have.Store(&room.Have{})
 		p.rooms[key] = e
 	}
 	return e
 }
 
-// room is where a room is, if it was made; it does not wait for one being made.
+// admit says whether there may be a room with that key and, unless it is "", a space with that name.
+func (p *provisioner) admit(key ids.RoomKey, space string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, known := p.rooms[key]
+	if space != "" && known {
+		_, known = p.rooms[ids.Space(space)]
+	}
+	return known || len(p.rooms)+2 <= maxRooms
+}
+
+// have is what is recorded of a room; the zero value when it is not being made.
+func (p *provisioner) have(key ids.RoomKey) room.Have {
+	p.mu.Lock()
+	e := p.rooms[key]
+	p.mu.Unlock()
+	if e == nil {
+		return room.Have{}
+	}
+	return *e.have.Load()
+}
+
+func (p *provisioner) exists(key ids.RoomKey) bool { return p.have(key).Room != "" }
+
+// alias is how people find a room.
+func (p *provisioner) alias(key ids.RoomKey) string {
+	who := p.g.who.Load()
+	return "#" + suffixed(who.alias(key), p.have(key).Suffix) + ":" + who.server
+}
+
+// suffixed is an alias whose predecessors, so many, were taken.
+func suffixed(alias string, n int) string {
+	if n == 0 {
+		return alias
+	}
+	return alias + "_" + strconv.Itoa(n)
+}
+
+// list is all rooms of which something is recorded.
 func (p *provisioner) list() map[ids.RoomKey]room.Have {
 	p.mu.Lock()
-	entries := maps.Clone(p.rooms)
-	p.mu.Unlock()
+	defer p.mu.Unlock()
 	out := map[ids.RoomKey]room.Have{}
-	for k, e := range entries {
-		if e.mu.TryLock() {
-			out[k] = e.have
-			e.mu.Unlock()
+	for k, e := range p.rooms {
+		if h := e.have.Load(); h.Token != "" {
+			out[k] = *h
 		}
 	}
 	return out
 }
 
-// ensure makes the room of key what it should be for device to speak in it ("": for the bot), and says where it is.
+// ensure makes the room of key what it should be for device to speak in it ("": for the bot), and says where it is. The
+// error has errNoRoom in it when nobody can speak there, and not only this device.
 func (p *provisioner) ensure(ctx context.Context, key ids.RoomKey, device ids.DeviceID) (ids.RoomID, error) {
 	who := p.g.who.Load()
 	_, at := p.g.directory.in(key)
@@ -94,7 +141,10 @@ func (p *provisioner) ensure(ctx context.Context, key ids.RoomKey, device ids.De
 	var parent ids.RoomID
 	if at.space != "" {
 		var err error
-		if parent, err = p.ensure(ctx, ids.Space(at.space), ""); err != nil {
+		parent, err = p.ensure(ctx, ids.Space(at.space), "")
+		if lane.OutcomeOf(err).Verdict == lane.Dead { // a room without its space is better than none
+			p.cosmetic(ids.Space(at.space), err)
+		} else if err != nil {
 			return "", fmt.Errorf("space %q: %w", at.space, err)
 		}
 	}
@@ -106,29 +156,63 @@ func (p *provisioner) ensure(ctx context.Context, key ids.RoomKey, device ids.De
 	}
 	w := who.want(key, name, parent, ghost)
 	e := p.entry(key)
-	e.mu.Lock()
-	defer e.mu.Unlock()
+	e.work.Lock()
+	defer e.work.Unlock()
 	for {
-		s, missing := room.Next(w, e.have)
+		have := *e.have.Load()
+		s, missing := room.Next(w, have)
 		if !missing {
-			return e.have.Room, nil
+			return have.Room, nil
 		}
-		have, err := p.perform(ctx, key, w, e.have, s)
+		next, err := p.step(ctx, key, e, w, s)
+		if err != nil && have.Room == "" {
+			err = fmt.Errorf("%w: %w", errNoRoom, err)
+		}
 		if err != nil {
 			return "", fmt.Errorf("room %s, step %s: %w", key, s.Do, err)
 		}
-		v, err := json.Marshal(have)
+		v, err := json.Marshal(next)
 		if err != nil {
 			return "", err
 		}
-		if err := p.g.store.Commit(lane.Change{Put: []lane.Item{{Space: spaceRooms, Key: string(key), Value: v}}}); err != nil {
+		if err := p.g.commit(lane.Change{Put: []lane.Item{{Space: spaceRooms, Key: string(key), Value: v}}}); err != nil {
 			return "", err
 		}
-		e.have = have
-		if s.Do == room.FindOrMake && have.Room != "" {
-			p.g.directory.exists(key, have.Room)
+		e.have.Store(&next)
+		if s.Do == room.FindOrMake && next.Room != "" {
+			p.g.directory.exists(key, next.Room)
 		}
 	}
+}
+
+// step performs one step unless the homeserver asked for a pause, and gives what is to be recorded. A room in which
+// people can be spoken to is not given up because something about it is refused: that is told and left as it is.
+func (p *provisioner) step(ctx context.Context, key ids.RoomKey, e *roomEntry, w room.Want, s room.Step) (room.Have, error) {
+	have, now := *e.have.Load(), p.g.now()
+	p.mu.Lock()
+	wait := p.pause.Sub(now)
+	p.mu.Unlock()
+	if wait > 0 && s.Do != room.MakeToken {
+		return have, lane.Outcome{Verdict: lane.Retry, After: wait, Reason: "the homeserver asked to wait before more rooms are made"}
+	}
+	next, err := p.perform(ctx, key, e, w, have, s)
+	o := lane.OutcomeOf(err)
+	if o.Limited {
+		p.mu.Lock()
+		p.pause = now.Add(max(o.After, time.Second))
+		p.mu.Unlock()
+	}
+	if o.Verdict == lane.Dead && s.Do > room.Join {
+		p.cosmetic(key, fmt.Errorf("step %s %s: %w", s.Do, s.User, err))
+		return have.Done(w, s), nil
+	}
+	return next, err
+}
+
+// cosmetic tells of what is not as it should be in a room that can be used.
+func (p *provisioner) cosmetic(key ids.RoomKey, err error) {
+	p.g.log.Warn("the homeserver refuses something about a room, which is used as it is", logkey.Room, key, logkey.Error, err)
+	p.g.Alert(fmt.Sprintf("Something about the room %s was refused, so it stays as it is: %v", key, err), "room "+string(key))
 }
 
 func (p *provisioner) ensureGhost(ctx context.Context, ghost ids.UserID, device ids.DeviceID) error {
@@ -146,7 +230,7 @@ func (p *provisioner) ensureGhost(ctx context.Context, ghost ids.UserID, device 
 	if err := p.g.matrix.EnsureUser(ctx, ghost, name); err != nil {
 		return fmt.Errorf("user %s: %w", ghost, err)
 	}
-	if err := p.g.store.Commit(lane.Change{Put: []lane.Item{{Space: spaceGhosts, Key: string(ghost), Value: []byte(name)}}}); err != nil {
+	if err := p.g.commit(lane.Change{Put: []lane.Item{{Space: spaceGhosts, Key: string(ghost), Value: []byte(name)}}}); err != nil {
 		return err
 	}
 	p.mu.Lock()
@@ -156,7 +240,7 @@ func (p *provisioner) ensureGhost(ctx context.Context, ghost ids.UserID, device 
 }
 
 // perform does one step and gives what is to be recorded of it.
-func (p *provisioner) perform(ctx context.Context, key ids.RoomKey, w room.Want, h room.Have, s room.Step) (room.Have, error) {
+func (p *provisioner) perform(ctx context.Context, key ids.RoomKey, e *roomEntry, w room.Want, h room.Have, s room.Step) (room.Have, error) {
 	m, who := p.g.matrix, p.g.who.Load()
 	var err error
 	switch s.Do {
@@ -164,7 +248,7 @@ func (p *provisioner) perform(ctx context.Context, key ids.RoomKey, w room.Want,
 		h.Token = ids.NewULID(p.g.now())
 		return h, nil
 	case room.FindOrMake:
-		return p.findOrMake(ctx, key, w, h)
+		return p.findOrMake(ctx, key, e, w, h)
 	case room.Join:
 		if err = m.Invite(ctx, h.Room, s.User); err == nil {
 			err = m.Join(ctx, h.Room, s.User)
@@ -182,10 +266,6 @@ func (p *provisioner) perform(ctx context.Context, key ids.RoomKey, w room.Want,
 		err = m.SetPower(ctx, h.Room, h.Power, w.People)
 	case room.Invite:
 		err = m.Invite(ctx, h.Room, s.User)
-		if o := lane.OutcomeOf(err); o.Verdict == lane.Dead { // a user that does not exist, or will not: the room goes on without
-			p.g.log.Warn("a person could not be invited", logkey.User, s.User, logkey.Room, key, logkey.Error, err)
-			err = nil
-		}
 	}
 	if err != nil {
 		return h, err
@@ -194,12 +274,9 @@ func (p *provisioner) perform(ctx context.Context, key ids.RoomKey, w room.Want,
 }
 
 // findOrMake finds our room by its alias or makes it. An alias that a stranger took first gets a suffix.
-func (p *provisioner) findOrMake(ctx context.Context, key ids.RoomKey, w room.Want, h room.Have) (room.Have, error) {
+func (p *provisioner) findOrMake(ctx context.Context, key ids.RoomKey, e *roomEntry, w room.Want, h room.Have) (room.Have, error) {
 	m, who := p.g.matrix, p.g.who.Load()
-	alias := w.Alias
-	if h.Suffix > 0 {
-		alias += "_" + strconv.Itoa(h.Suffix)
-	}
+	alias := suffixed(w.Alias, h.Suffix)
 	f, taken, err := m.Resolve(ctx, "#"+alias+":"+who.server)
 	if err != nil {
 		return h, err
@@ -222,6 +299,10 @@ func (p *provisioner) findOrMake(ctx context.Context, key ids.RoomKey, w room.Wa
 	if err != nil {
 		h.Room = ""
 		if o := lane.OutcomeOf(err); o.Code == "M_ROOM_IN_USE" {
+			if e.taken++; e.taken%maxTaken == 0 { // it leads nowhere, but can't be had: left by a room that was deleted
+				h.Suffix++
+				return h, nil
+			}
 			return h, lane.Outcome{Verdict: lane.Retry, Code: o.Code, Reason: "the alias was taken a moment ago"}
 		}
 		return h, err
@@ -230,16 +311,20 @@ func (p *provisioner) findOrMake(ctx context.Context, key ids.RoomKey, w room.Wa
 	return h, nil
 }
 
-// forgetMembers makes the next ensure bring a ghost back into its room.
+// So often an alias may be in use although it leads nowhere, before another one is taken.
+const maxTaken = 5
+
+// rejoin makes the next ensure bring a ghost back into its room; false when it was not known to be there.
 func (p *provisioner) rejoin(key ids.RoomKey, ghost ids.UserID) bool {
 	e := p.entry(key)
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for i, u := range e.have.Ghosts {
-		if u == ghost {
-			e.have.Ghosts = append(e.have.Ghosts[:i:i], e.have.Ghosts[i+1:]...)
-			return true
-		}
+	e.work.Lock()
+	defer e.work.Unlock()
+	have := *e.have.Load()
+	i := slices.Index(have.Ghosts, ghost)
+	if i < 0 {
+		return false
 	}
-	return false
+	have.Ghosts = slices.Delete(slices.Clone(have.Ghosts), i, i+1)
+	e.have.Store(&have)
+	return true
 }

@@ -43,9 +43,7 @@ func (d *Device) post(s subject, m topic.Message, id string) (r lane.Record, ok 
 	default:
 		ok = true
 	}
-	if known || len(d.Readings) < maxReadings {
-		d.Readings[m.Topic] = now
-	}
+	d.remember(m.Topic, now)
 	d.Seen = m.Time
 	if !ok {
 		return lane.Record{}, false

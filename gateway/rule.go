@@ -349,5 +349,13 @@ func (r *Rule) subject(captures map[string]string) (subject, error) {
 			return s, fmt.Errorf("space: %w", err)
 		}
 	}
+	for _, n := range []struct{ key, text string }{{"device", s.original}, {"name", s.name}, {"room", s.roomName}, {"space", s.space}} {
+		if len(n.text) > maxName {
+			return s, fmt.Errorf("%s: the topic gives a name of %d bytes; %d is the most", n.key, len(n.text), maxName)
+		}
+	}
 	return s, nil
 }
+
+// maxName is how many bytes the name of a device, a room or a space may have.
+const maxName = 255

@@ -19,7 +19,10 @@ func TestCompileNamesEveryMistake(t *testing.T) {
 		{"bad templates", RuleSpec{Topic: "{a}/b", Post: "{{ value", ID: "{% include 'x' %}"}, []string{"id: ", "post: "}},
 		{"every without telemetry", RuleSpec{Topic: "{a}/b", Class: lane.Event, Every: 1}, []string{"every: goes with class: telemetry"}},
 		{"commands", RuleSpec{Topic: "{a}/b", Commands: []CommandSpec{
-			{Name: "two words", Topic: "{a}/set"}, {Name: "on", Topic: "{b}/set"}, {Name: "on", Topic: ""}, {Name: "help", Topic: "x/+"},
+			{Name: "two words", Topic: "{a}/set"},
+			{Name: "on", Topic: "{b}/set"},
+			{Name: "on", Topic: ""},
+			{Name: "help", Topic: "x/+"},
 			{Name: "off", Topic: "{a}/set", QoS: 2, Payload: "{{", Confirm: &ConfirmSpec{Topic: "{a}/set"}},
 			{Name: "dim", Topic: "{a}/dim", Confirm: &ConfirmSpec{}},
 		}}, []string{

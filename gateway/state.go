@@ -4,7 +4,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gatepost/gatepost/gateway/lane"
 	"github.com/gatepost/gatepost/gateway/media"
 	"github.com/gatepost/gatepost/mqtt/topic"
 )
@@ -17,13 +16,13 @@ type state struct {
 	told     map[string]time.Time // alerts by key
 }
 
-// sending notes what the latest request came to: nil, or a lane.Outcome.
-func (s *state) sending(err error) {
+// sending notes how the homeserver took the latest send: nil when it let us speak, why when it does not know us.
+func (s *state) sending(why error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stuck = ""
-	if o := lane.OutcomeOf(err); o.Verdict == lane.Stop {
-		s.stuck = "the homeserver takes nothing from us: " + o.Error()
+	if why != nil {
+		s.stuck = "the homeserver takes nothing from us: " + why.Error()
 	}
 }
 

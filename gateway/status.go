@@ -32,8 +32,11 @@ func (g *Gateway) Devices(ctx context.Context) ([]Device, error) {
 			out = append(out, c)
 		}
 	})
+	if err != nil { // the router may still be at it
+		return nil, err
+	}
 	slices.SortFunc(out, func(a, b Device) int { return cmp.Compare(a.ID, b.ID) })
-	return out, err
+	return out, nil
 }
 
 // Unmatched lists topics that came by lately and that no rule wants, at most 200, oldest first.
@@ -46,12 +49,28 @@ func (g *Gateway) Commands(ctx context.Context, n int) ([]Command, error) {
 		keys := slices.Sorted(maps.Keys(g.commands.all))
 		slices.Reverse(keys)
 		for _, k := range keys[:min(n, len(keys))] {
-			c := *g.commands.all[k]
-			c.Changes = slices.Clone(c.Changes)
-			out = append(out, c)
+			out = append(out, g.commands.all[k].clone())
 		}
 	})
-	return out, err
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// CommandOf is the command with an id; ok is false when it is not known any more.
+func (g *Gateway) CommandOf(ctx context.Context, id string) (c Command, ok bool, err error) {
+	var k Command
+	var known bool
+	err = g.inside(ctx, func(*batch) {
+		if found := g.commands.all[id]; found != nil {
+			k, known = found.clone(), true
+		}
+	})
+	if err != nil {
+		return c, false, err
+	}
+	return k, known, nil
 }
 
 // Rooms lists the rooms that were made or are being made. Aliases are localparts.
@@ -61,11 +80,7 @@ func (g *Gateway) Rooms() []RoomStatus {
 	for key, h := range g.rooms.list() {
 		devices, _ := g.directory.in(key)
 		slices.Sort(devices)
-		s := RoomStatus{Key: key, Room: h.Room, Alias: who.alias(key), Name: h.Name, Devices: devices}
-		if h.Suffix > 0 {
-			s.Alias = fmt.Sprintf("%s_%d", s.Alias, h.Suffix)
-		}
-		out = append(out, s)
+		out = append(out, RoomStatus{Key: key, Room: h.Room, Alias: suffixed(who.alias(key), h.Suffix), Name: h.Name, Devices: devices})
 	}
 	slices.SortFunc(out, func(a, b RoomStatus) int { return cmp.Compare(a.Key, b.Key) })
 	return out
@@ -74,28 +89,26 @@ func (g *Gateway) Rooms() []RoomStatus {
 // RemoveDevice forgets a device: its state goes, its room stays as it is. A rule that still matches makes it anew with its
 // next message. ErrNoDevice when there is none.
 func (g *Gateway) RemoveDevice(ctx context.Context, id ids.DeviceID) error {
-	var missing error
-	err := g.inside(ctx, func(b *batch) {
-		if g.devices.byID[id] == nil {
-			missing = refusal{ErrNoDevice, fmt.Sprintf("there is no device %q", id)}
-			return
-		}
+	if _, ok := g.directory.place(id); !ok {
+		return noDevice(id)
+	}
+	return g.inside(ctx, func(b *batch) {
 		delete(g.devices.byID, id)
 		delete(g.devices.dirty, id)
 		g.directory.remove(id)
 		b.change.Put = append(b.change.Put, lane.Item{Space: spaceDevices, Key: string(id)})
 	})
-	if err != nil {
-		return err
-	}
-	return missing
+}
+
+func noDevice(id ids.DeviceID) error {
+	return refusal{ErrNoDevice, fmt.Sprintf("there is no device %q", id)}
 }
 
 // Say posts text as a device in its room. It returns when the text is stored to be sent.
 func (g *Gateway) Say(ctx context.Context, id ids.DeviceID, text string) error {
 	at, ok := g.directory.place(id)
 	if !ok {
-		return refusal{ErrNoDevice, fmt.Sprintf("there is no device %q", id)}
+		return noDevice(id)
 	}
 	now := g.now()
 	return g.inside(ctx, func(b *batch) {
@@ -106,32 +119,44 @@ func (g *Gateway) Say(ctx context.Context, id ids.DeviceID, text string) error {
 // Command runs a command of a device in the name of the owners, and returns its id when it is stored to be published. A
 // dangerous one needs no second look: whoever may use the socket decides. ErrNoDevice and ErrNoCommand say what there is.
 func (g *Gateway) Command(ctx context.Context, id ids.DeviceID, name, args string) (string, error) {
-	var refused error
-	var made string
+	if len(args) > maxText {
+		return "", refusal{ErrTooLong, fmt.Sprintf("the arguments have %d bytes; %d is the most", len(args), maxText)}
+	}
+	type result struct {
+		id  string
+		err error
+	}
+	out := make(chan result, 1)
 	err := g.inside(ctx, func(b *batch) {
-		c, _, err := g.prepare(ask{device: id, name: name, args: args})
+		c, err := g.prepare(ask{device: id, name: name, args: args})
 		if err != nil {
-			refused = err
+			out <- result{"", err}
 			return
 		}
-		c.Room, c.Sender, made = g.devices.byID[id].Room, g.cfg.Bot, c.ID
+		c.Room, c.Sender = g.devices.byID[id].Room, g.cfg.Bot
 		g.commands.step(b, c, g.now(), allowed{})
+		out <- result{c.ID, nil}
 	})
-	if refused != nil {
-		return "", refused
+	if err != nil {
+		return "", err
 	}
-	return made, err
+	r := <-out
+	return r.id, r.err
 }
 
-// Reload puts new rules and people in place. What waits stays; rooms are brought up to date.
-func (g *Gateway) Reload(ctx context.Context, rules *Rules, people People) error {
-	g.rules.Store(rules)
-	g.setPeople(people)
+// Reload puts new rules, people and time zone (nil: UTC) in place. What waits stays; devices and rooms are brought up to
+// date, and commands end that were not published yet and are no longer there.
+func (g *Gateway) Reload(ctx context.Context, rules *Rules, people People, zone *time.Location) error {
 	return g.inside(ctx, func(b *batch) {
+		g.rules.Store(rules)
+		g.setPeople(people, zone)
 		now := g.now()
-		g.fixedDevices(b, now)
+		g.followRules(b, now)
 		for key := range g.rooms.list() {
 			b.change.Append = append(b.change.Append, roomRecord(key, "", now))
+		}
+		if len(people.Owners) > 0 && !g.rooms.exists(ids.ControlRoom) {
+			b.change.Append = append(b.change.Append, roomRecord(ids.ControlRoom, "", now))
 		}
 	})
 }

@@ -22,6 +22,9 @@ func asked(err error) error {
 	if errors.Is(err, gateway.ErrNoDevice) || errors.Is(err, gateway.ErrNoCommand) {
 		return &admin.Error{Code: admin.NotFound, Text: err.Error()}
 	}
+	if errors.Is(err, gateway.ErrTooLong) {
+		return &admin.Error{Code: admin.BadRequest, Text: err.Error()}
+	}
 	return err
 }
 
@@ -203,28 +206,33 @@ func (c *controller) Send(ctx context.Context, device, text string) error {
 	return asked(c.d.gateway.Say(ctx, ids.DeviceID(device), text))
 }
 
+// So long before its time is over a verb answers with what it knows.
+const answerBefore = 2 * time.Second
+
 func (c *controller) RunCommand(ctx context.Context, device, name string, args []string) (commandInfo, error) {
 	id, err := c.d.gateway.Command(ctx, ids.DeviceID(device), name, strings.Join(args, " "))
 	if err != nil {
 		return commandInfo{}, asked(err)
 	}
+	patience := time.NewTimer(admin.VerbTime - answerBefore)
+	defer patience.Stop()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for {
-		list, err := c.d.gateway.Commands(ctx, maxListed)
+	for waiting := true; ; {
+		k, ok, err := c.d.gateway.CommandOf(ctx, id)
 		if err != nil {
 			return commandInfo{}, err
 		}
-		for _, k := range list {
-			if k.ID == id && k.Ended() {
-				return aboutCommand(k), nil
-			}
-			if k.ID == id && ctx.Err() != nil {
-				return aboutCommand(k), nil
-			}
+		if !ok {
+			return commandInfo{}, fmt.Errorf("the command %s is not known any more", id)
+		}
+		if k.Ended() || !waiting {
+			return aboutCommand(k), nil
 		}
 		select {
 		case <-tick.C:
+		case <-patience.C:
+			waiting = false
 		case <-ctx.Done():
 			return commandInfo{}, ctx.Err()
 		}

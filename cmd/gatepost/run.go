@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/gatepost/gatepost/gateway"
@@ -272,13 +273,20 @@ func (d *daemon) ready() (bool, []string) {
 	return len(why) == 0, why
 }
 
+// A part that beats every few seconds and is silent for so long hangs: no disk takes that long for a commit.
+const hangTime = 2 * time.Minute
+
 // watch tells the log and systemd how things are, and reloads when asked.
 func (d *daemon) watch(ctx context.Context) error {
 	d.p.Notify.Ready()
 	if d.gateway != nil {
-		d.health.Promise("gateway", 60*time.Second)
+		d.health.Promise(gateway.PartHouse, hangTime)
+		d.health.Promise(gateway.PartIntake, hangTime)
+		d.health.Promise(gateway.PartSender, hangTime)
 	}
-	go d.p.Notify.Watch(ctx, d.live)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { d.p.Notify.Watch(ctx, d.live) })
 	reloader := config.NewReloader(d.cfg, func() (*config.Config, error) { return config.Load(d.p.ConfigPath, d.p.Env) })
 	reloader.Verify(func(next *config.Config) error {
 		_, err := checkWiring(next)
@@ -332,6 +340,9 @@ func (d *daemon) addresses() []string {
 	return out
 }
 
+// A reload that takes longer is given up: the store is full, or the broker does not answer.
+const reloadTime = 20 * time.Second
+
 // reload reads the configuration again; a bad one changes nothing.
 func (d *daemon) reload(ctx context.Context, r *config.Reloader) {
 	live, restart, err := r.Reload()
@@ -339,12 +350,14 @@ func (d *daemon) reload(ctx context.Context, r *config.Reloader) {
 		d.p.Log.Error("the configuration is bad; the running one stays", logkey.Error, err.Error())
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, reloadTime)
+	defer cancel()
 	cfg := r.Current()
 	d.p.Level.Set(cfg.Log.Level)
 	if d.gateway != nil {
 		rules, err := compile(cfg)
 		if err == nil {
-			err = d.gateway.Reload(ctx, rules, people(cfg))
+			err = d.gateway.Reload(ctx, rules, people(cfg), cfg.Timezone)
 		}
 		if err == nil && d.client != nil {
 			err = d.client.SetFilters(ctx, rules.Filters())

@@ -234,6 +234,19 @@ func TestAccountLogsInOnce(t *testing.T) {
 	}
 }
 
+// After a start the sender may be faster than the log-in; it must come back rather than stop.
+func TestAnAccountAsksNothingBeforeItsLogIn(t *testing.T) {
+	h := newHomeserver(t)
+	c := newClient(t, h, func(cfg *Config) { cfg.Mode, cfg.Password, cfg.Secrets = Account, "pw", secrets{} })
+	_, _, err := c.Resolve(t.Context(), "#gatepost_x:example.org")
+	if lane.OutcomeOf(err).Verdict != lane.Retry {
+		t.Errorf("%v", err)
+	}
+	if n := h.count("GET /_matrix/client/v3/directory/room/#gatepost_x:example.org"); n != 0 || !errors.Is(c.Ready(), ErrNotAsked) {
+		t.Errorf("asked %d times, ready: %v", n, c.Ready())
+	}
+}
+
 func TestOffset(t *testing.T) {
 	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 	h := newHomeserver(t)

@@ -42,6 +42,9 @@ type request struct {
 
 // do performs r, once. Its error is nil or a lane.Outcome.
 func (c *Client) do(ctx context.Context, r request) error {
+	if !r.open && c.accessToken() == "" { // an account before its first log-in: the answer would read as a refusal of us
+		return lane.Outcome{Verdict: lane.Retry, Code: "not ready", Reason: ErrNotAsked.Error()}
+	}
 	params := mautrix.FullRequest{Method: r.method, ResponseJSON: r.into, ResponseSizeLimit: r.limit, MaxAttempts: 1, Headers: http.Header{}, Handler: readAnswer}
 	switch {
 	case r.raw != nil:
