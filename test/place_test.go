@@ -68,10 +68,22 @@ func plan(t *testing.T, mode, rules string) *place {
 		p.gate.Kill()
 		p.hs.Kill()
 		if t.Failed() {
-			t.Logf("the end of gatepost's log:\n%s", p.gate.Log().Tail(40))
+			t.Logf("the end of gatepost's log (all of it, and the homeserver's: %s):\n%s", p.keepLogs(), p.gate.Log().Tail(40))
 		}
 	})
 	return p
+}
+
+// keepLogs copies what the programs wrote to where it outlives the test, and says where.
+func (p *place) keepLogs() string {
+	dir := filepath.Join(binaries, "failed", p.t.Name())
+	p.must(os.MkdirAll(dir, 0o700))
+	for _, log := range []*harness.Log{p.gate.Log(), p.hs.Log()} {
+		text, err := os.ReadFile(log.Path())
+		p.must(err)
+		p.must(os.WriteFile(filepath.Join(dir, filepath.Base(log.Path())), text, 0o600))
+	}
+	return dir
 }
 
 const (
