@@ -18,7 +18,7 @@ import (
 const (
 	deliveryRooms   = 50
 	deliveryWorkers = 4   // as many as gatepost has
-	deliveryNumber  = 400 // messages in a round
+	deliveryNumber  = 200 // messages in a round
 )
 
 // commandRule has what the figures of delivery and of commands need.
@@ -56,7 +56,7 @@ func delivery(ctx context.Context, b *bench) error {
 	sent := 0
 	ours := func() (float64, error) { sent += deliveryNumber; return s.deliver(ctx) }
 	theirs := func() (float64, error) { sent += deliveryNumber; return s.sendBare(ctx, sample) }
-	ratio, err := b.compare("delivery to Dendrite over 50 rooms", "messages/s", ours, theirs)
+	ratio, err := b.compare("delivery to Dendrite over 50 rooms", "messages/s", b.rounds, ours, theirs)
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ const eventRule = `  - topic: bench/{device}/{reading}
 
 // event is the i-th message of so many devices.
 func event(i, devices int) (topic string, payload []byte) {
-	return fmt.Sprintf("bench/device-%d/door", i%devices), fmt.Appendf(nil, `{"number": %d, "door": "open"}`, i)
+	return fmt.Sprintf("bench/device-%d/door", i%devices), fmt.Appendf(nil, "open %d", i)
 }
 
 // intake measures an outside broker's messages on their way into the lanes, until all are acknowledged, against paho,
@@ -26,7 +26,7 @@ func event(i, devices int) (topic string, payload []byte) {
 func intake(ctx context.Context, b *bench) error {
 	ours := func() (float64, error) { return b.intakeOurs(ctx) }
 	theirs := func() (float64, error) { return b.intakeBaseline(ctx) }
-	ratio, err := b.compare("intake", "messages/s", ours, theirs)
+	ratio, err := b.compare("intake", "messages/s", b.rounds, ours, theirs)
 	if err != nil {
 		return err
 	}

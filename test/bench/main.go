@@ -26,7 +26,6 @@ type options struct {
 	dist    string // folder of the release binaries
 	work    string // folder for what the programs write, on the disk that is to be measured
 	rounds  int
-	seconds int // each round of the broker
 	number  int // messages of each round of the intake
 	devices int // of the large gateway
 }
@@ -60,8 +59,7 @@ func run() int {
 	flag.StringVar(&o.dist, "dist", "dist", "folder of the release binaries")
 	flag.StringVar(&o.work, "work", "", "folder to work in, kept afterwards; a temporary one in -bin without")
 	flag.IntVar(&o.rounds, "rounds", 7, "rounds of each comparison")
-	flag.IntVar(&o.seconds, "seconds", 2, "length of a round of the broker")
-	flag.IntVar(&o.number, "number", 60000, "messages in a round of the intake")
+	flag.IntVar(&o.number, "number", 50000, "messages in a round of the intake")
 	flag.IntVar(&o.devices, "devices", 1000, "devices, each with a room, of the large gateway")
 	flag.Parse()
 

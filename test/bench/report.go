@@ -107,9 +107,9 @@ func spread(v []float64) string {
 }
 
 // compare runs ours and theirs in turn, who begins changing with each round, and gives the median of the ratios.
-func (b *bench) compare(what, unit string, ours, theirs func() (float64, error)) (float64, error) {
+func (b *bench) compare(what, unit string, rounds int, ours, theirs func() (float64, error)) (float64, error) {
 	var a, c, ratios []float64
-	for i := range b.rounds {
+	for i := range rounds {
 		sides := []func() (float64, error){ours, theirs}
 		var got [2]float64
 		for j := range sides {
