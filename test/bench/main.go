@@ -45,8 +45,15 @@ type part struct {
 
 func parts() []part {
 	return []part{
-		{"release", release}, {"topics", topics}, {"intake", intake}, {"broker", embedded},
-		{"delivery", delivery}, {"commands", commands}, {"idle", idle}, {"large", large}, {"full", full},
+		{"release", release},
+		{"topics", topics},
+		{"intake", intake},
+		{"broker", embedded},
+		{"delivery", delivery},
+		{"commands", commands},
+		{"idle", idle},
+		{"large", large},
+		{"full", full},
 	}
 }
 
