@@ -28,14 +28,20 @@ type world struct {
 	devices *memDevices
 	g       *Gateway
 	stop    func() error
+	change  func(*Config) // of the configuration, before each start; nil: nothing
 	n       int
+}
+
+// newWorld makes a world in which no gateway runs yet.
+func newWorld(t *testing.T) *world {
+	return &world{t: t, store: newMemStore(), matrix: newMemRooms(), devices: &memDevices{}}
 }
 
 // inWorld runs f with a running gateway.
 func inWorld(t *testing.T, rules []RuleSpec, f func(*world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, store: newMemStore(), matrix: newMemRooms(), devices: &memDevices{}}
+		w := newWorld(t)
 		w.start(rules)
 		f(w)
 		if err := w.stop(); err != nil {
@@ -49,10 +55,14 @@ func (w *world) start(specs []RuleSpec) {
 	if d := time.Until(noon); d > 0 {
 		time.Sleep(d) // a bubble begins in a year that no clock of ours believes
 	}
-	g, err := New(Config{
+	cfg := Config{
 		Store: w.store, Matrix: w.matrix, Clock: trueClock{}, Devices: w.devices, Rules: mustRules(w.t, specs), ServerName: "x", Bot: "@gatepost:x", Ghosts: true,
 		People: People{Members: map[ids.UserID]int{"@alice:x": 100, "@bob:x": 25}},
-	})
+	}
+	if w.change != nil {
+		w.change(&cfg)
+	}
+	g, err := New(cfg)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -74,6 +84,14 @@ func (w *world) restart(specs []RuleSpec) {
 		w.t.Fatal(err)
 	}
 	w.start(specs)
+}
+
+// die ends the gateway as a crash does: nothing of what it does from now on is stored.
+func (w *world) die() {
+	w.store.set(errors.New("dead"))
+	_ = w.stop() // it may or may not have noticed
+	w.store.set(nil)
+	w.store.flying = map[uint64]bool{}
 }
 
 func mustRules(t *testing.T, specs []RuleSpec) *Rules {
@@ -449,7 +467,7 @@ func (fullError) NoSpace() bool { return true }
 
 func TestABrokenStoreEndsTheGateway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, store: newMemStore(), matrix: newMemRooms(), devices: &memDevices{}}
+		w := newWorld(t)
 		w.start([]RuleSpec{sensors})
 		w.store.mu.Lock()
 		w.store.fail = errors.New("input/output error")
@@ -636,7 +654,7 @@ func TestACommandAfterACrashIsUnknownAndNotRepeated(t *testing.T) {
 func TestWhatWePublishIsNotAnEvent(t *testing.T) {
 	rule := RuleSpec{Topic: "loop/{device}/set", Class: lane.Event, Commands: []CommandSpec{{Name: "on", Topic: "loop/{device}/set", Payload: "ON"}}}
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, store: newMemStore(), matrix: newMemRooms(), devices: &memDevices{}}
+		w := newWorld(t)
 		w.start([]RuleSpec{rule})
 		w.g.cfg.Echoes = true
 		w.publish("loop/a/set", "hello")
