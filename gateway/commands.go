@@ -28,6 +28,7 @@ type commands struct {
 	ended   []string               // ids, oldest first
 	refused []string               // likewise
 	byEvent map[ids.EventID]string // of open ones; those of the command line have no event
+	latest  int64                  // milliseconds in the latest id
 
 	publish func(Command, time.Duration) // hands it to the publisher after the commit
 	arm     func(time.Time)              // a deadline to look at
@@ -76,11 +77,15 @@ func (t *commands) of(e ids.EventID) *Command {
 	return nil
 }
 
+// newID makes an id that is above all others of this process, so that ids are in the order of the requests.
+func (t *commands) newID(now time.Time) string {
+	t.latest = max(t.latest+1, now.UnixMilli())
+	return ids.NewULID(time.UnixMilli(t.latest))
+}
+
 // inOrder lists the open commands in the order in which they were asked for.
 func (t *commands) inOrder() []*Command {
-	return slices.SortedFunc(maps.Values(t.open), func(a, b *Command) int {
-		return cmp.Or(a.Changes[0].At.Compare(b.Changes[0].At), cmp.Compare(a.ID, b.ID))
-	})
+	return slices.SortedFunc(maps.Values(t.open), func(a, b *Command) int { return cmp.Compare(a.ID, b.ID) })
 }
 
 // step moves a command, and adds to b what that does to the store and what follows after the commit.

@@ -210,7 +210,7 @@ func (g *Gateway) refuse(b *batch, e room.Event, key ids.RoomKey, a ask, why str
 		return
 	}
 	now := g.now()
-	c := &Command{ID: ids.NewULID(now), Event: e.ID, Room: key, Sender: e.Sender, Device: a.device, Name: brief(a.name)}
+	c := &Command{ID: g.commands.newID(now), Event: e.ID, Room: key, Sender: e.Sender, Device: a.device, Name: brief(a.name)}
 	g.commands.step(b, c, now, refused{why})
 }
 

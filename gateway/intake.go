@@ -18,7 +18,8 @@ import (
 //
 //	Submit -> queue (bounded in bytes) -> route (owns the devices) -> commit -> done(nil)
 //
-// While one batch is committed the next is routed. A batch is at most 256 messages or 1 MiB.
+// There are two batches: while one is committed, what comes is routed into the other, which goes as soon as the first is
+// done. So whoever sends one message at a time waits for two commits at most. A batch is at most 256 messages or 1 MiB.
 const (
 	queueBytes   = 8 << 20
 	batchRecords = 256
@@ -36,13 +37,35 @@ type arrival struct {
 	done func(error)
 }
 
-// batch is what one commit takes in.
+// batch is what one commit takes in. The zero value is an empty one.
 type batch struct {
 	change lane.Change
 	dones  []func(error)
 	after  []func() // what becomes true once it is committed
 	marks  []mark
-	began  time.Time
+	began  time.Time // zero: there is no message in it
+	size   int       // of the messages in it, in bytes
+	due    bool      // something is in it
+}
+
+// full says whether no more messages may come in.
+func (b *batch) full() bool { return len(b.dones) >= batchRecords || b.size >= batchBytes }
+
+// reset empties b for its next use: what it held may be collected, its room is kept unless it is unusually much.
+func (b *batch) reset() {
+	if cap(b.change.Append)+cap(b.change.Put) > 8*batchRecords {
+		*b = batch{}
+		return
+	}
+	clear(b.change.Put)
+	clear(b.change.Append)
+	clear(b.dones)
+	clear(b.after)
+	clear(b.marks)
+	*b = batch{
+		change: lane.Change{Put: b.change.Put[:0], Append: b.change.Append[:0]},
+		dones:  b.dones[:0], after: b.after[:0], marks: b.marks[:0],
+	}
 }
 
 // queue is a list of arrivals bounded in bytes. Safe for concurrent use.
@@ -87,30 +110,38 @@ func (q *queue) put(ctx context.Context, a arrival) error {
 	}
 	q.list = append(q.list, a)
 	q.bytes += w
+	q.tell()
+	return nil
+}
+
+// take gives what waits, at most count messages of room bytes in all but at least one, and their size. When more waits
+// still, q.more says so again.
+func (q *queue) take(count, room int) (list []arrival, size int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n := 0
+	for n < len(q.list) && n < count && (n == 0 || size+weight(q.list[n].msg) <= room) {
+		size += weight(q.list[n].msg)
+		n++
+	}
+	list = q.list[:n:n]
+	q.list = q.list[n:]
+	if len(q.list) == 0 {
+		q.list = nil // the taken part stays the taker's
+	} else {
+		q.tell()
+	}
+	q.bytes -= size
+	q.room.Broadcast()
+	return list, size
+}
+
+// tell says that something waits.
+func (q *queue) tell() {
 	select {
 	case q.more <- struct{}{}:
 	default:
 	}
-	return nil
-}
-
-// take gives the next batch, or nothing when the queue is empty.
-func (q *queue) take() []arrival {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	n, size := 0, 0
-	for n < len(q.list) && n < batchRecords && (n == 0 || size+weight(q.list[n].msg) <= batchBytes) {
-		size += weight(q.list[n].msg)
-		n++
-	}
-	out := q.list[:n:n]
-	q.list = q.list[n:]
-	if len(q.list) == 0 {
-		q.list = nil // the taken part stays the taker's
-	}
-	q.bytes -= size
-	q.room.Broadcast()
-	return out
 }
 
 // close refuses what comes and gives back what waits.
@@ -150,62 +181,79 @@ func (g *Gateway) Deliver(ctx context.Context, m topic.Message) error {
 // intake routes and commits until ctx is done. It returns an error when the store can't go on.
 func (g *Gateway) intake(ctx context.Context) error {
 	batches := make(chan *batch)
+	committed := make(chan *batch, 1)
 	var wg sync.WaitGroup
 	var failed error
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	wg.Go(func() {
-		defer cancel()
 		for b := range batches {
 			if err := g.commitBatch(b); err != nil {
 				b.finish(ErrStopped)
 				if !errors.Is(err, ErrStopped) {
 					failed = err
 				}
+				cancel()
 				break
 			}
+			committed <- b
 		}
 		for b := range batches { // what came later must not be stored without what came before
 			b.finish(ErrStopped)
 		}
 	})
-	beat := time.NewTicker(beatTime)
-	defer beat.Stop()
-	for ctx.Err() == nil {
-		select {
-		case <-ctx.Done():
-		case <-beat.C:
-			g.cfg.Beat(PartIntake)
-		case <-g.queue.more:
-			for list := g.queue.take(); len(list) > 0; list = g.queue.take() {
-				batches <- g.routeAll(list)
-			}
-		case f := <-g.inRouter:
-			b := &batch{}
-			f(b)
-			b.change.Put = append(b.change.Put, g.devices.flush()...)
-			batches <- b
-		case <-g.commandTimer.C:
-			b := &batch{}
-			g.nextTick = time.Time{}
-			g.commands.tick(b, g.now())
-			batches <- b
-		case <-g.idleMarks.C:
-			items, again := g.marks.clear()
-			if items != nil {
-				batches <- &batch{change: lane.Change{Put: items}}
-			}
-			if again {
-				g.idleMarks.Reset(markTime)
-			}
-		}
-	}
+	g.route(ctx, batches, committed)
 	for _, a := range g.queue.close() {
 		a.done(ErrStopped)
 	}
 	close(batches)
 	wg.Wait()
 	return failed
+}
+
+// route is the router goroutine. It hands a batch over when the one before has come back as committed.
+func (g *Gateway) route(ctx context.Context, batches chan<- *batch, committed <-chan *batch) {
+	beat := time.NewTicker(beatTime)
+	defer beat.Stop()
+	b, idle := &batch{}, &batch{} // idle is nil while it is being committed
+	for ctx.Err() == nil {
+		more := g.queue.more
+		if b.full() {
+			more = nil
+		}
+		select {
+		case <-ctx.Done():
+		case <-beat.C:
+			g.cfg.Beat(PartIntake)
+		case idle = <-committed:
+			idle.reset()
+		case <-more:
+			g.routeWaiting(b)
+		case f := <-g.inRouter:
+			b.due = true
+			f(b)
+		case <-g.commandTimer.C:
+			b.due = true
+			g.nextTick = time.Time{}
+			g.commands.tick(b, g.now())
+		case <-g.idleMarks.C:
+			items, again := g.marks.clear()
+			b.due = b.due || items != nil
+			b.change.Put = append(b.change.Put, items...)
+			if again {
+				g.idleMarks.Reset(markTime)
+			}
+		}
+		if b.due && idle != nil {
+			g.seal(b)
+			batches <- b
+			b, idle = idle, nil
+		}
+	}
+	if b.due {
+		g.seal(b)
+		batches <- b
+	}
 }
 
 func (b *batch) finish(err error) {
@@ -251,19 +299,30 @@ func (g *Gateway) commitBatch(b *batch) error {
 	return nil
 }
 
-// routeAll works out what one batch of messages does to the store. Only the router goroutine calls it.
-func (g *Gateway) routeAll(list []arrival) *batch {
-	b := &batch{began: time.Now(), dones: make([]func(error), 0, len(list))}
+// routeWaiting works out what the messages that wait do to the store, as many of them as b has room for.
+func (g *Gateway) routeWaiting(b *batch) {
+	list, size := g.queue.take(batchRecords-len(b.dones), batchBytes-b.size)
+	if len(list) == 0 {
+		return
+	}
+	if b.began.IsZero() {
+		b.began = time.Now()
+	}
+	b.due = true
+	b.size += size
 	for _, a := range list {
 		b.dones = append(b.dones, a.done)
 		g.routeOne(b, a.msg)
 	}
+}
+
+// seal adds what the messages in b have changed of devices and marks.
+func (g *Gateway) seal(b *batch) {
 	b.change.Put = append(b.change.Put, g.devices.flush()...)
 	if items := g.marks.items(b.marks); items != nil {
 		b.change.Put = append(b.change.Put, items...)
 		g.idleMarks.Reset(markTime)
 	}
-	return b
 }
 
 func (g *Gateway) routeOne(b *batch, m topic.Message) {

@@ -63,7 +63,7 @@ func (g *Gateway) prepare(a ask) (*Command, error) {
 	if err != nil {
 		return nil, refusal{err, fmt.Sprintf("“%s” can't be sent: %v.", a.name, err)}
 	}
-	c.ID = ids.NewULID(g.now())
+	c.ID = g.commands.newID(g.now())
 	return c, nil
 }
 

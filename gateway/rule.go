@@ -273,10 +273,10 @@ func (rs *Rules) Filters() []topic.Filter {
 
 // Wants says whether a message with this topic is for us.
 func (rs *Rules) Wants(name string) bool {
-	if r, _ := rs.match(name); r != nil {
-		return true
-	}
 	for _, r := range rs.list {
+		if r.pattern.Matches(name) {
+			return true
+		}
 		for _, c := range r.commands {
 			if c.Confirm != nil && c.answers.Match(name) {
 				return true
