@@ -123,11 +123,30 @@ func (p Pattern) Captures() []string { return p.names }
 // Match tells whether topic is meant and what its captures took, each at least one byte. The map is the caller's; with a
 // pattern that captures nothing it is nil. What does not match costs no allocation.
 func (p Pattern) Match(topic string) (map[string]string, bool) {
+	var few [8]string
+	taken, ok := p.match(topic, few[:0])
+	if !ok || len(taken) == 0 {
+		return nil, ok
+	}
+	m := make(map[string]string, len(taken))
+	for i, v := range taken {
+		m[p.names[i]] = v
+	}
+	return m, true
+}
+
+// Matches is Match without what the captures took. It costs no allocation with up to eight of them.
+func (p Pattern) Matches(topic string) bool {
+	var few [8]string
+	_, ok := p.match(topic, few[:0])
+	return ok
+}
+
+// match appends what the captures took to taken.
+func (p Pattern) match(topic string, taken []string) ([]string, bool) {
 	if topic == "" || len(p.levels) == 0 || (topic[0] == '$' && p.levels[0].kind != literal) {
 		return nil, false
 	}
-	var few [8]string
-	taken := few[:0]
 	rest, more := topic, true
 	for i := range p.levels {
 		l := &p.levels[i]
@@ -155,12 +174,5 @@ func (p Pattern) Match(topic string) (map[string]string, bool) {
 	if more {
 		return nil, false
 	}
-	if len(taken) == 0 {
-		return nil, true
-	}
-	m := make(map[string]string, len(taken))
-	for i, v := range taken {
-		m[p.names[i]] = v
-	}
-	return m, true
+	return taken, true
 }

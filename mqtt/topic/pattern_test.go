@@ -99,6 +99,9 @@ func TestPatternMatch(t *testing.T) {
 		if got != tt.want {
 			t.Errorf("%q on %q gives %q, want %q", tt.pattern, tt.topic, got, tt.want)
 		}
+		if p.Matches(tt.topic) != ok {
+			t.Errorf("%q on %q: Matches says %v, Match %v", tt.pattern, tt.topic, !ok, ok)
+		}
 	}
 	if _, ok := (Pattern{}).Match("a"); ok {
 		t.Error("the zero pattern matches")
@@ -115,6 +118,9 @@ func TestPatternMatchAllocates(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(100, func() { p.Match("sensors/roof/t1/temp") }); n > 2 {
 		t.Errorf("%v allocations for a match, want those of the map", n)
+	}
+	if n := testing.AllocsPerRun(100, func() { p.Matches("sensors/roof/t1/temp") }); n != 0 {
+		t.Errorf("%v allocations to know that it matches", n)
 	}
 }
 
