@@ -41,7 +41,8 @@ func (x *packetIDs) before(cl *mqtt.Client, pk packets.Packet) {
 		}
 	default: // an id of the client's
 		if there && outbound(entry) {
-			x.aside = &entry
+			kept := entry // so that only this case costs an allocation
+			x.aside = &kept
 			cl.State.Inflight.Delete(x.id)
 		}
 		if in, ok := x.inbound[x.id]; ok {
