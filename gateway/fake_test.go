@@ -38,7 +38,7 @@ func newMemStore() *memStore {
 func (s *memStore) Commit(c lane.Change) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.fail != nil && !(s.relief && len(c.Put)+len(c.Append) == 0) {
+	if s.fail != nil && (!s.relief || len(c.Put)+len(c.Append) != 0) {
 		return s.fail
 	}
 	s.commits++

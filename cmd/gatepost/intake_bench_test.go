@@ -25,7 +25,7 @@ func (away) EnsureUser(context.Context, ids.UserID, string) error { return errAw
 func (away) Resolve(context.Context, string) (room.Found, bool, error) {
 	return room.Found{}, false, errAway
 }
-func (away) Offset() (time.Duration, bool) { return 0, false }
+func (away) Offset() (time.Duration, bool)                             { return 0, false }
 func (away) Publish(context.Context, string, []byte, byte, bool) error { return errAway }
 
 // BenchmarkIntake is one message from its delivery to its commit, as it comes from an outside broker: 50 devices, events.

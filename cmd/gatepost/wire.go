@@ -37,7 +37,7 @@ func compile(cfg *config.Config) (*gateway.Rules, error) {
 
 // placed gives each KeyError in err its place in the file.
 func placed(cfg *config.Config, prefix string, err error) []error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // Compile's own join, not a chain
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { // of Compile itself, not of a chain
 		var out []error
 		for _, e := range joined.Unwrap() {
 			out = append(out, placed(cfg, prefix, e)...)
