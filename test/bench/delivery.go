@@ -29,7 +29,7 @@ const commandRule = eventRule + `    commands:
 // smallSite is the one of delivery and commands.
 func (b *bench) smallSite(ctx context.Context) (*site, error) {
 	if b.site == nil {
-		s, err := b.newSite(ctx, commandRule, deliveryRooms)
+		s, err := b.newSite(ctx, commandRule, deliveryRooms, true)
 		if err != nil {
 			return nil, err
 		}

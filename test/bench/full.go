@@ -20,7 +20,7 @@ const (
 
 // full measures the start of a gateway whose store, 256 MiB, is full of events because the homeserver was away.
 func full(ctx context.Context, b *bench) error {
-	s, err := b.newSite(ctx, eventRule, fullDevices)
+	s, err := b.newSite(ctx, eventRule, fullDevices, false)
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ const telemetryRule = `  - topic: bench/{device}/{reading}
 
 // idle measures the memory of a gateway with the embedded broker that nobody uses.
 func idle(ctx context.Context, b *bench) error {
-	s, err := b.newSite(ctx, telemetryRule, 0)
+	s, err := b.newSite(ctx, telemetryRule, 0, false)
 	if err != nil {
 		return err
 	}
@@ -38,7 +38,7 @@ func idle(ctx context.Context, b *bench) error {
 // large measures a gateway that knows many devices: its start, and its memory when 100 of them are connected and send a
 // reading every ten seconds.
 func large(ctx context.Context, b *bench) error {
-	s, err := b.newSite(ctx, telemetryRule, b.devices)
+	s, err := b.newSite(ctx, telemetryRule, b.devices, false)
 	if err != nil {
 		return err
 	}
