@@ -46,7 +46,7 @@ func TestDendrite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const n = 450 // more than one page and one sync hold
+	const n = 250 // more than one sync holds
 	for i := range n {
 		if _, err := alice.Say(ctx, room, fmt.Sprint(i)); err != nil {
 			t.Fatal(err)
