@@ -144,7 +144,7 @@ func New(cfg Config) (*Gateway, error) {
 	if g.rooms, err = loadRooms(g); err != nil {
 		return nil, err
 	}
-	g.uncertain = newUncertain(g.store.Lanes())
+	g.uncertain = newUncertain(g.store.Lanes(), g.now())
 	g.sender = newSender(g)
 	g.store.OnAppend(g.sender.wake)
 	return g, nil

@@ -95,21 +95,24 @@ func retryAfter(fails int) time.Duration {
 	return d - time.Duration(rand.Int64N(int64(d)/5)) //nolint:gosec // jitter
 }
 
-// uncertain knows which records may have been sent by the process before this one: those that were first in line when it
-// started. One record of a lane is in flight at a time, so of the records that waited at the start only the first that is
-// taken can be one, or the first urgent one, or one that was waiting for its time. Safe for concurrent use.
+// uncertain knows which records may have been sent by the process before this one. One record of a lane is in flight at a
+// time, and it was the first of its kind in line: so of the records that waited at the start only the first urgent one can
+// be one, the first of the others, or one that was waiting for its time. Safe for concurrent use.
 type uncertain struct {
+	began time.Time // when we started: what the process before us sent, it sent before
+
 	mu    sync.Mutex
 	lanes map[ids.RoomKey]*doubt
 }
 
 type doubt struct {
-	last  uint64 // highest sequence at the start
-	plain bool   // the first that is neither urgent nor waiting for its time was taken
+	last   uint64 // highest sequence at the start
+	urgent bool   // the first urgent one is settled
+	plain  bool   // the first that is neither urgent nor waiting for its time is settled
 }
 
-func newUncertain(lanes []lane.Status) *uncertain {
-	u := &uncertain{lanes: map[ids.RoomKey]*doubt{}}
+func newUncertain(lanes []lane.Status, now time.Time) *uncertain {
+	u := &uncertain{began: now, lanes: map[ids.RoomKey]*doubt{}}
 	for _, l := range lanes {
 		u.lanes[l.Lane] = &doubt{last: l.Last}
 	}
@@ -121,17 +124,36 @@ func (u *uncertain) may(r lane.Record) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	d := u.lanes[r.Lane]
-	if d == nil || r.Seq > d.last {
+	switch {
+	case d == nil || r.Seq > d.last:
 		return false
+	case r.Urgent:
+		return !d.urgent
+	default:
+		return !r.NotBefore.IsZero() || !d.plain
 	}
-	return r.Urgent || !r.NotBefore.IsZero() || !d.plain
 }
 
-// settled says that r is done: of the plain ones behind it none was in flight.
+// looks is how many looks for a record that may have been sent before we started are not worth their while any more: after
+// a while one is enough.
+func (u *uncertain) looks(now time.Time) int {
+	last := len(lookAt) - 1
+	if now.Sub(u.began) >= lookAt[last] {
+		return last
+	}
+	return 0
+}
+
+// settled says that r is done: of its kind none behind it was in flight.
 func (u *uncertain) settled(r lane.Record) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if d := u.lanes[r.Lane]; d != nil && !r.Urgent && r.NotBefore.IsZero() {
+	d := u.lanes[r.Lane]
+	switch {
+	case d == nil:
+	case r.Urgent:
+		d.urgent = true
+	case r.NotBefore.IsZero():
 		d.plain = true
 	}
 }

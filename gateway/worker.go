@@ -38,6 +38,9 @@ func (w *worker) sendNext(ctx context.Context, key ids.RoomKey) rest {
 		return w.done(r, "")
 	}
 	if t.held != nil || !t.settled && g.uncertain.may(r) {
+		if t.held == nil {
+			t.looks = max(t.looks, g.uncertain.looks(now))
+		}
 		e, found, err := w.look(ctx, id, user, r)
 		switch {
 		case ctx.Err() != nil:
