@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/gatepost/gatepost/gateway/room"
 	"github.com/gatepost/gatepost/internal/ids"
@@ -20,8 +21,31 @@ func (g *Gateway) WakeInbox() {
 	}
 }
 
+// So long after the start what is in the inbox waits for a first answer of the homeserver.
+const firstAnswer = time.Minute
+
+// awaitAnswer waits until the homeserver has answered anything. Before, its clock is not known and its power levels can't
+// be asked for, so that a command which waited in the inbox since before a crash would be refused for nothing.
+func (g *Gateway) awaitAnswer(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, firstAnswer)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if _, known := g.cfg.Clock.Offset(); known {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // readInbox handles what is in the inbox, in order, one event at a time, until ctx is done.
 func (g *Gateway) readInbox(ctx context.Context) error {
+	g.awaitAnswer(ctx)
 	var after uint64
 	for ctx.Err() == nil {
 		events, err := g.store.Events(after, 100)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -196,3 +197,32 @@ func TestReadyTellsThatTheClockIsNotSet(t *testing.T) {
 		w.stops()
 	})
 }
+
+// A command may wait in the inbox since before a crash: it is judged when the homeserver's clock is known, not refused
+// because it is not known yet.
+func TestACommandWaitsForTheFirstAnswerOfTheHomeserver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		clock := &lateClock{}
+		w.start([]RuleSpec{door}) // makes the room
+		w.stops()
+		w.change = func(c *Config) { c.Clock = clock }
+		w.start([]RuleSpec{door})
+		w.says("@bob:x", "!1", "!unlock")
+		time.Sleep(5 * time.Second)
+		if got := w.devices.list(); len(got) != 0 {
+			t.Errorf("published before the clock is known: %q", got)
+		}
+		clock.known.Store(true)
+		time.Sleep(time.Second)
+		if got := w.devices.list(); len(got) != 1 {
+			t.Errorf("published %q; said:\n%s", got, strings.Join(w.matrix.said(), "\n"))
+		}
+		w.stops()
+	})
+}
+
+// lateClock is not known at first.
+type lateClock struct{ known atomic.Bool }
+
+func (c *lateClock) Offset() (time.Duration, bool) { return 0, c.known.Load() }
