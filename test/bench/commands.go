@@ -12,14 +12,12 @@ import (
 	"github.com/gatepost/gatepost/test/harness"
 )
 
-const (
-	commandNumber = 300
-	commandPause  = 50 * time.Millisecond // between the answer to one and the next
-)
+const commandNumber = 300
 
 // commands measures from just before the first byte of an appservice transaction with a command is written until its
 // PUBLISH was read by a subscriber at the embedded broker: a little more than from the request read to PUBLISH written.
-// Rooms, members and power levels are those of a real homeserver; the transactions are ours, one after another.
+// Rooms, members and power levels are those of a real homeserver; the transactions are ours, each sent when the reactions
+// to the one before are in their room.
 func commands(ctx context.Context, b *bench) error {
 	s, err := b.smallSite(ctx)
 	if err != nil {
@@ -65,10 +63,8 @@ func commands(ctx context.Context, b *bench) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		select {
-		case <-time.After(commandPause):
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := s.gateway.delivered(ctx); err != nil {
+			return err
 		}
 	}
 	b.report.note("commands: p50 %s, p90 %s, p99 %s, most %s ms of %d", number(quantile(took, 0.5)), number(quantile(took, 0.9)), number(quantile(took, 0.99)), number(quantile(took, 1)), len(took))
