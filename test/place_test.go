@@ -233,8 +233,8 @@ func (p *place) roomCount(who *harness.Person, name string) int {
 	return n
 }
 
-// awaitStatus polls a page of the admin listener.
-func (p *place) awaitStatus(path string, want int) string {
+// awaitStatus polls a page of the admin listener until it answers want, with holding in its text.
+func (p *place) awaitStatus(path string, want int, holding string) string {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, patience)
 	defer cancel()
@@ -242,13 +242,13 @@ func (p *place) awaitStatus(path string, want int) string {
 	defer tick.Stop()
 	for {
 		status, text, err := p.gate.Get(ctx, path)
-		if err == nil && status == want {
+		if err == nil && status == want && strings.Contains(text, holding) {
 			return text
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			p.t.Fatalf("%s never answered %d; last %d %s %v", path, want, status, text, err)
+			p.t.Fatalf("%s never answered %d with %q; last %d %s %v", path, want, holding, status, text, err)
 		}
 	}
 }

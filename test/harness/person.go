@@ -174,7 +174,10 @@ func (p *Person) SetState(ctx context.Context, room, typ, key string, content an
 
 // CreateRoom makes a private room of the person's own, with a local alias unless it is empty.
 func (p *Person) CreateRoom(ctx context.Context, alias string, invite ...string) (string, error) {
-	body := map[string]any{"preset": "private_chat", "invite": invite}
+	body := map[string]any{"preset": "private_chat"}
+	if len(invite) > 0 { // Synapse fails over a null
+		body["invite"] = invite
+	}
 	if alias != "" {
 		body["room_alias_name"] = alias
 	}
