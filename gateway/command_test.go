@@ -101,6 +101,32 @@ func TestCommandSteps(t *testing.T) {
 			{0, notSent{"away"}, "queued, show queued, publish"},
 			{0, restarted{}, "queued, publish"},
 		}},
+		{"a crash while the broker is away, and too long a rest", nil, []step{
+			{0, allowed{}, "received, publish"},
+			{0, notSent{"away"}, "queued, show queued, publish"},
+			{31 * time.Second, restarted{}, "expired, show expired, reply"},
+		}},
+		{"after a crash the clock shows a time before", func(c *Command) { c.Repeat = true }, []step{
+			{0, allowed{}, "received, publish"},
+			{-time.Hour, restarted{}, "unknown, show unknown, reply"},
+		}},
+		{"no time is left for another try", func(c *Command) { c.Repeat = true }, []step{
+			{0, allowed{}, "received, publish"},
+			{29 * time.Second, unsure{"cut"}, "received, publish"},
+			{time.Second, overdue{}, "unknown, show unknown, reply"},
+			{0, overdue{}, "unknown"},
+		}},
+		{"refused at the second look", func(c *Command) { c.Grade = Dangerous }, []step{
+			{0, allowed{}, "waiting, reply"},
+			{0, refused{"you have left"}, "refused, reply"},
+			{0, looked{}, "refused"},
+		}},
+		{"forgotten while it waits", nil, []step{
+			{0, allowed{}, "received, publish"},
+			{0, forgotten{}, "received"},
+			{0, notSent{"away"}, "queued, show queued, publish"},
+			{0, forgotten{}, "failed, show failed, reply"},
+		}},
 		{"dangerous", func(c *Command) { c.Grade = Dangerous }, []step{
 			{0, allowed{}, "waiting, reply"},
 			{59 * time.Second, ticked{}, "waiting"},
@@ -166,7 +192,7 @@ func TestCommandModel(t *testing.T) {
 		k.step(now, allowed{})
 		uncertain := false
 		for range rapid.IntRange(0, 30).Draw(t, "n") {
-			ev := rapid.SampledFrom([]any{looked{}, sent{}, notSent{"x"}, unsure{"x"}, answered{}, ticked{}, restarted{}, withdrawn{}}).Draw(t, "event")
+			ev := rapid.SampledFrom([]any{looked{}, sent{}, notSent{"x"}, unsure{"x"}, answered{}, ticked{}, restarted{}, withdrawn{}, forgotten{}, overdue{}, refused{"x"}}).Draw(t, "event")
 			now = now.Add(time.Duration(rapid.IntRange(0, 20).Draw(t, "s")) * time.Second)
 			before, ended := k.State, k.Ended()
 			switch ev.(type) {
