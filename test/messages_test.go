@@ -143,16 +143,27 @@ func TestSharedRoomsAndSpaces(t *testing.T) {
 }
 
 func TestTopicsOfEveryShape(t *testing.T) {
-	p := settle(t, "appservice", `
+	p := settle(t, "appservice", odd)
+	p.topicsOfEveryShape()
+}
+
+const odd = `
 - topic: odd/{device}/{reading}
   class: event
 - topic: "odd//{reading}"
   device: nobody
   class: event
-`)
+- topic: "/{device}/{reading}/"
+  class: event
+`
+
+// topicsOfEveryShape publishes to topics that some brokers refuse; the rules are odd.
+func (p *place) topicsOfEveryShape() {
+	p.t.Helper()
 	c := p.device(device.Config{ClientID: "odd"})
 	for topic, room := range map[string]string{
 		"odd/Living room lamp/on": "Living room lamp", "odd/a.b/v1.2": "a.b", "odd/Küche/🌡": "Küche", "odd//x": "nobody", "odd/$weird/x": "$weird",
+		"/edge/x/": "edge", "odd/ /x": " ",
 	} {
 		p.publish(c, topic, "here")
 		p.message(p.alice, room, topic, func(e harness.Event) bool { return strings.HasSuffix(e.Content.Body, ": here") })

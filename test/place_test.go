@@ -36,6 +36,12 @@ type place struct {
 // plan is a place before anything is started.
 func plan(t *testing.T, mode, rules string) *place {
 	t.Helper()
+	return planOn(t, mode, rules, newHomeserver)
+}
+
+// planOn is plan with a homeserver of the caller's.
+func planOn(t *testing.T, mode, rules string, prepare func(t *testing.T, dir, registration string) harness.Homeserver) *place {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	t.Cleanup(cancel)
 	p := &place{t: t, ctx: ctx, mode: mode}
@@ -55,7 +61,7 @@ func plan(t *testing.T, mode, rules string) *place {
 		p.set.PasswordFile = filepath.Join(dir, "password")
 		p.must(os.WriteFile(p.set.PasswordFile, []byte(botPassword+"\n"), 0o600))
 	}
-	p.hs = newHomeserver(t, home, service)
+	p.hs = prepare(t, home, service)
 	if service != "" {
 		p.must(p.reg.WriteFile(registration, p.hs.ServerName()))
 	}

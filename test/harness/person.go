@@ -233,3 +233,12 @@ func (p *Person) Upload(ctx context.Context, data io.Reader) (string, error) {
 	}
 	return answer.URI, json.Unmarshal(b, &answer)
 }
+
+// Devices is how many log-ins the person has.
+func (p *Person) Devices(ctx context.Context) (int, error) {
+	var answer struct {
+		Devices []json.RawMessage `json:"devices"`
+	}
+	err := p.client.do(ctx, http.MethodGet, "/_matrix/client/v3/devices", nil, &answer)
+	return len(answer.Devices), err
+}

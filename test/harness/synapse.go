@@ -36,7 +36,7 @@ func NewSynapse(venv, dir string, o SynapseOptions) (*Synapse, error) {
 	}
 	s := &Synapse{url: "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[0])), secret: Secret()}
 	seed := make([]byte, 32)
-	rand.Read(seed) // never fails
+	_, _ = rand.Read(seed) // never fails
 	key := "ed25519 a_test " + base64.RawStdEncoding.EncodeToString(seed) + "\n"
 	if err := os.WriteFile(filepath.Join(dir, "signing.key"), []byte(key), 0o600); err != nil {
 		return nil, err
