@@ -20,34 +20,63 @@ const (
 	maxSeen = 200_000
 )
 
+// acceptBytes is the size from which what one Accept brings is committed in parts: a store with little room left could
+// never take a large one at once, and the homeserver would bring the same again for ever.
+const acceptBytes = 256 << 10
+
 // Accept takes what a homeserver delivered: the events that were not seen before go to the end of the inbox, and position
-// (the transaction id of an appservice, the next_batch of a sync) is remembered for source, all in one commit that is
-// fsynced before it returns. fresh is the number of events that were new. Errors are those of Commit. Safe for concurrent
-// use; nothing of events is kept.
+// (the transaction id of an appservice, the next_batch of a sync) is remembered for source together with the last of them,
+// all fsynced before it returns. fresh is the number of events that were new. Errors are those of Commit; with one some of
+// the events may be in the inbox, which fresh counts, and the position is as it was: when they come again they are known.
+// Safe for concurrent use; nothing of events is kept.
 func (s *Store) Accept(source, position string, events []room.Event) (fresh int, err error) {
 	if source == "" || len(source) > maxKey {
 		return 0, fmt.Errorf("%w: source of %d bytes", ErrInvalid, len(source))
 	}
-	values := make([][]byte, len(events))
-	size := len(position)
+	part := inboxPart{}
 	for i := range events {
 		payload, err := json.Marshal(&events[i])
 		if err != nil {
-			return 0, fmt.Errorf("%w: event: %w", ErrInvalid, err)
+			return fresh, fmt.Errorf("%w: event: %w", ErrInvalid, err)
 		}
-		values[i] = seal(nil, payload)
-		size += len(values[i])
+		if len(part.ids) > 0 && part.size+len(payload) > acceptBytes {
+			n, err := s.acceptPart(&part)
+			if fresh += n; err != nil {
+				return fresh, err
+			}
+			part = inboxPart{}
+		}
+		part.ids = append(part.ids, events[i].ID)
+		part.values = append(part.values, seal(nil, payload))
+		part.size += len(payload) + envelopeBytes
 	}
+	part.source, part.position = source, position
+	part.size += len(position)
+	n, err := s.acceptPart(&part)
+	return fresh + n, err
+}
+
+// inboxPart is what Accept commits at once.
+type inboxPart struct {
+	source, position string // "": the position stays
+	ids              []ids.EventID
+	values           [][]byte // the events, sealed
+	size             int
+}
+
+func (s *Store) acceptPart(p *inboxPart) (fresh int, err error) {
 	r := s.queue.request(func(b *batch) error {
 		fresh = 0
 		names := buckets()
-		if err := b.tx.Bucket(names.positions).Put([]byte(source), seal(nil, []byte(position))); err != nil {
-			return err
+		if p.source != "" {
+			if err := b.tx.Bucket(names.positions).Put([]byte(p.source), seal(nil, []byte(p.position))); err != nil {
+				return err
+			}
 		}
 		inbox := b.tx.Bucket(names.inbox)
 		inbox.FillPercent = appendFill
-		for i := range events {
-			isNew, err := b.firstSight(events[i].ID)
+		for i, id := range p.ids {
+			isNew, err := b.firstSight(id)
 			if err != nil {
 				return err
 			}
@@ -59,12 +88,12 @@ func (s *Store) Accept(source, position string, events []room.Event) (fresh int,
 			if err != nil {
 				return err
 			}
-			if err := inbox.Put(seqKey(seq), values[i]); err != nil {
+			if err := inbox.Put(seqKey(seq), p.values[i]); err != nil {
 				return err
 			}
 		}
 		return b.forgetSeen(2*fresh + 16)
-	}, 1+len(events), size)
+	}, 1+len(p.ids), p.size)
 	if err := s.do(r); err != nil {
 		return 0, err
 	}

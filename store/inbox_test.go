@@ -74,6 +74,49 @@ func TestEventsAreAcceptedOnce(t *testing.T) {
 	}
 }
 
+// What a homeserver brings after an outage may be more than there is room for at once. It must get in bit by bit, as the
+// gateway handles what is there already: refused as a whole it would come again, and be refused, for ever.
+func TestALargeDeliveryGetsIntoASmallStore(t *testing.T) {
+	s := storetest.Open(t, store.Options{MaxSize: 8 << 20})
+	var all []room.Event
+	for i := range 120 {
+		body := fmt.Sprintf(`{"body":%q}`, strings.Repeat("x", 60<<10))
+		all = append(all, room.Event{ID: ids.EventID(fmt.Sprintf("$%d", i)), Room: "!r:x", Type: "m.room.message", Received: when(1), Content: []byte(body)})
+	}
+	total, refused := 0, 0
+	for try := 0; ; try++ {
+		fresh, err := s.Accept("sync", "next", all)
+		total += fresh
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, store.ErrNoSpace) || try > 10 {
+			t.Fatalf("try %d: %v", try, err)
+		}
+		refused++
+		if position, err := s.Position("sync"); err != nil || position != "" {
+			t.Fatalf("position %q after a refusal, %v", position, err)
+		}
+		events, err := s.Events(0, len(all))
+		if err != nil || len(events) == 0 {
+			t.Fatalf("%d events are in the inbox, %v", len(events), err)
+		}
+		var c lane.Change
+		for _, e := range events {
+			c.Handled = append(c.Handled, e.Seq)
+		}
+		if err := s.Commit(c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if total != len(all) || refused == 0 {
+		t.Errorf("%d of %d events were new, %d times refused", total, len(all), refused)
+	}
+	if position, err := s.Position("sync"); err != nil || position != "next" {
+		t.Errorf("position %q, %v", position, err)
+	}
+}
+
 func TestOldEventIDsAreForgotten(t *testing.T) {
 	now := when(0)
 	s := storetest.Open(t, store.Options{Now: func() time.Time { return now }})

@@ -26,8 +26,9 @@ const (
 
 // Inbox keeps what the homeserver delivers. store.Store is the one in the binary. Safe for concurrent use.
 type Inbox interface {
-	// Accept makes the events durable together with the position of their source, all or nothing, and says how many of
-	// them were new. Events with an id that was seen before are dropped. nil means fsynced: only then is the source told.
+	// Accept makes the events durable, the position of their source together with the last of them, and says how many were
+	// new. Events with an id that was seen before are dropped. nil means fsynced: only then is the source told. With an
+	// error some events may be there (fresh counts them); the position is not, so all come again.
 	Accept(source, position string, events []room.Event) (fresh int, err error)
 	// Position is what the last Accept of the source was given; "" when there was none.
 	Position(source string) (string, error)

@@ -97,12 +97,16 @@ func (c *Client) parseEvent(raw json.RawMessage, in ids.RoomID) (room.Event, par
 	return e, parsedOK
 }
 
-// parseAll keeps the events that matter, in order.
+// parseAll keeps the events that matter, in order. Of a message of our own only its id does: without its content the inbox
+// does not store again all that we say.
 func (c *Client) parseAll(raws []json.RawMessage, in ids.RoomID) []room.Event {
 	var events []room.Event
 	for _, raw := range raws {
 		switch e, what := c.parseEvent(raw, in); what {
 		case parsedOK:
+			if e.StateKey == nil && c.own(e.Sender) {
+				e.Content = json.RawMessage("{}")
+			}
 			events = append(events, e)
 		case parsedMalformed:
 			c.metrics.ignored.Inc()
