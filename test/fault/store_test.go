@@ -37,7 +37,7 @@ func TestStoreThatCannotBeRead(t *testing.T) {
 		bytes []byte
 		says  []string
 	}{
-		{"cut in half", whole[:len(whole)/2], []string{"gatepost.db", "cut short", "restore a backup"}},
+		{"cut to 32 KiB", whole[:32<<10], []string{"gatepost.db", "cut short", "restore a backup"}},
 		{"cut to 100 bytes", whole[:100], []string{"gatepost.db", "restore a backup"}},
 		{"empty", nil, []string{"gatepost.db", "restore a backup"}},
 		{"of random bytes", noise(w, len(whole)), []string{"gatepost.db", "restore a backup"}},
