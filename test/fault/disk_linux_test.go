@@ -28,9 +28,9 @@ func TestStoreOnAFullDisk(t *testing.T) {
 	})
 }
 
-// mount makes dir a disk in memory of that size (as in "16m").
+// mount makes dir a disk in memory of that size (as in "16m"), for its owner only.
 func mount(dir, size string) error {
-	if err := syscall.Mount("gatepost-fault", dir, "tmpfs", 0, "size="+size); err != nil {
+	if err := syscall.Mount("gatepost-fault", dir, "tmpfs", 0, "mode=0700,size="+size); err != nil {
 		return fmt.Errorf("mount a disk of %s at %s: %w", size, dir, err)
 	}
 	return nil

@@ -196,7 +196,8 @@ func overfill(t *testing.T, name string, prepare, full, relieve func(*world)) {
 	w.gp.Kill() // and it must come up again as it is
 	w.ok(w.gp.Launch())
 	w.poll("gatepost to be up with a full store", 100*time.Millisecond, func() bool { return strings.Contains(w.notReady(), "full") })
-	zero(t, name+": acknowledged after a kill while full", int(c.acked.Load()-before), "events")
+	late := int(c.acked.Load() - before) // a smaller batch than the one that was refused may still get in
+	figure(t, name+": acknowledged after a kill while full", late, "events", "<= 32", late <= 32)
 
 	began := time.Now()
 	w.ok(w.hs.Start(w.ctx))
