@@ -12,7 +12,11 @@ export GOWORK := off
 export CGO_ENABLED := 0
 
 DENDRITE := bin/dendrite bin/generate-keys
+SYNAPSE  := bin/synapse-venv/installed
 LINT     := bin/golangci-lint
+# True when mosquitto is here, or root could install it.
+MOSQUITTO := { command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	{ apt-get install -y -q mosquitto || { apt-get update -q && apt-get install -y -q mosquitto; }; } >&2; }; }
 # GOARCH, or GOARCH/its variable=value.
 PLATFORMS := amd64 arm64 arm/GOARM=7 arm/GOARM=6 mipsle/GOMIPS=softfloat riscv64 386
 
@@ -39,6 +43,22 @@ unit: go-version ## the tests that need no server
 .PHONY: test
 test: unit build $(DENDRITE) ## unit, then the real binary against a real homeserver and broker
 	go test -tags e2e -count=1 -timeout 15m ./test/...
+
+# What cannot run because something is missing is named; with CI=true that is a failure.
+.PHONY: interop
+interop: build ## the same against Synapse and mosquitto, which it installs; ONLY=TestReload for some
+	@mkdir -p bin/figures
+	@missing=""; skip='^$$'; \
+	$(MOSQUITTO) || { missing+=" mosquitto (install the package mosquitto, or run this as root);"; skip=Mosquitto; }; \
+	$(MAKE) --no-print-directory --quiet $(SYNAPSE) || missing+=" Synapse (see above);"; \
+	failed=""; \
+	if [ -z "$(ONLY)" ] && [ "$$skip" != Mosquitto ]; then go test -tags interop -count=1 ./mqtt/... || failed+=" mqtt"; fi; \
+	if [ -e $(SYNAPSE) ]; then \
+		go test -tags interop -count=1 -timeout 30m -v -skip "$$skip" $(if $(ONLY),-run '$(ONLY)') ./test/ ./test/harness/ \
+			| { grep -v '^=== ' || true; } | tee $(if $(ONLY),/dev/null,bin/figures/interop.tsv) || failed+=" test"; \
+	fi; \
+	if [ -n "$$missing" ]; then echo "interop: not run, for want of:$$missing" >&2; if [ "$${CI:-}" = true ]; then failed+=" (something is missing)"; fi; fi; \
+	if [ -n "$$failed" ]; then echo "interop: failed:$$failed" >&2; exit 1; fi
 
 .PHONY: race
 race: go-version ## the unit tests under the race detector (needs a C compiler)
@@ -78,7 +98,7 @@ release: go-version ## stripped Linux binaries for every supported processor in 
 
 .PHONY: bench
 bench: build release $(DENDRITE) ## how fast and how small: one line a figure; ONLY=intake,broker for some of them
-	@command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || { [ "$$(id -u)" = 0 ] && apt-get install -y -q mosquitto >&2; } || \
+	@$(MOSQUITTO) || \
 		echo "bench: no mosquitto here (Debian package mosquitto); the figure that needs it will be missing" >&2
 	@go build -trimpath -o bin/ ./test/bench ./test/bench/baseline
 	@mkdir -p bin/figures
@@ -90,7 +110,7 @@ fault: build $(DENDRITE) ## what survives kills, outages and full disks: about h
 	go test -tags fault -count=1 -timeout 2h -v $(if $(ONLY),-run '$(ONLY)') ./test/fault/ | tee $(if $(ONLY),/dev/null,bin/figures/fault.tsv)
 
 .PHONY: figures
-figures: ## what bench and fault printed when they ran last, as docs/bench/figures.tsv
+figures: ## what bench, fault and interop printed when they ran last, as docs/bench/figures.tsv
 	@cat bin/figures/*.tsv | { grep '^figure' || true; } > docs/bench/figures.tsv
 	@cat docs/bench/figures.tsv
 
@@ -113,6 +133,17 @@ $(DENDRITE) &: test/dendrite/go.mod test/dendrite/go.sum test/dendrite/tools.go 
 	@go -C test/dendrite build -trimpath -ldflags "-s -w" -o ../../bin/ \
 		github.com/element-hq/dendrite/cmd/dendrite github.com/element-hq/dendrite/cmd/generate-keys
 	@touch $(DENDRITE)
+
+# A Python environment of its own; nothing is built from source, every file has its hash.
+$(SYNAPSE): test/synapse/requirements.txt
+	@python3 -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || \
+		{ echo "interop: Synapse needs Python 3.10 or later and its venv module: install python3 and python3-venv" >&2; exit 1; }
+	@echo "installing Synapse, a Matrix homeserver, for the tests: about a minute the first time"
+	@rm -rf $(@D)
+	@mkdir -p bin
+	@python3 -m venv $(@D)
+	@$(@D)/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r test/synapse/requirements.txt
+	@touch $@
 
 $(LINT): tools/lint/go.mod tools/lint/go.sum | go-version
 	@echo "building golangci-lint: about 2 minutes the first time"
