@@ -67,7 +67,7 @@ func TestEventsWhileTheBrokerConnectionBreaks(t *testing.T) {
 	note(t, "broker connection cut: cuts", cuts, "times")
 	note(t, "broker connection cut: of them the broker restarted", 1, "times")
 	c.finish()
-	c.report("broker connection cut")
+	c.report("broker connection cut", false)
 }
 
 // restart stops and starts the broker, and waits until gatepost has subscribed again: what is published before that goes

@@ -30,7 +30,7 @@ func TestEventsWhileGatepostIsKilled(t *testing.T) {
 	}
 	note(t, "gatepost killed: kills", kills, "times")
 	c.finish()
-	c.report("gatepost killed")
+	c.report("gatepost killed", false)
 }
 
 // life is how long a gatepost lives that will be killed: a third of them do not get past their start.

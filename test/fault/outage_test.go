@@ -33,5 +33,5 @@ func homeserverGoes(t *testing.T, name string, end func(*world)) {
 	}
 	note(t, name+": times", stops, "times")
 	c.finish()
-	c.report(name)
+	c.report(name, true)
 }

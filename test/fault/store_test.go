@@ -206,7 +206,7 @@ func overfill(t *testing.T, name string, prepare, full, relieve func(*world)) {
 	note(t, name+": first acknowledgement after there is room", time.Since(began).Round(10*time.Millisecond).Seconds(), "s")
 	c.finish()
 	w.poll("gatepost to be ready", 100*time.Millisecond, w.ready)
-	c.report(name)
+	c.report(name, false)
 }
 
 // notReady is what /readyz says; "" when gatepost is ready or does not answer.
