@@ -154,6 +154,7 @@ func (c *Client) takeTransaction(w http.ResponseWriter, r *http.Request) (status
 	fresh, err := c.cfg.Inbox.Accept(SourceAppservice, txn, events)
 	if err != nil {
 		c.cfg.Log.Error("transaction not stored", logkey.Count, len(events), logkey.Error, err)
+		c.askAgain() // with a ping, or Synapse would wait up to 512 s longer than it takes us to store again
 		return http.StatusInternalServerError, "M_UNKNOWN", "not stored, send it again"
 	}
 	c.metrics.events.Add(float64(fresh), SourceAppservice)

@@ -136,6 +136,29 @@ func TestRunWaitsForTheHomeserver(t *testing.T) {
 	})
 }
 
+// A homeserver backs off from a transaction that we could not store; pings tell it to try again until one is stored.
+func TestATransactionThatWasNotStoredIsAskedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, in := newHomeserver(t), &inbox{}
+		c := newClient(t, h, func(cfg *Config) { cfg.Inbox = in })
+		stop := start(t, c)
+		time.Sleep(time.Hour)
+		body := `{"events":[` + message("$1", "@alice:example.org", "!on") + `]}`
+		for i, step := range []struct {
+			fail error
+			want int
+		}{{nil, 1}, {errors.New("no space"), 2}, {errors.New("no space"), 3}, {nil, 3}} {
+			in.setFail(step.fail)
+			ask(c, "PUT", "/_matrix/app/v1/transactions/t1", body, "Authorization", "Bearer hs-secret")
+			time.Sleep(minAgain + time.Second)
+			if n := h.count("POST /_matrix/client/v1/appservice/gatepost/ping"); n != step.want {
+				t.Errorf("step %d: %d pings, want %d", i, n, step.want)
+			}
+		}
+		stop()
+	})
+}
+
 func TestRunAfterATokenIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHomeserver(t)
