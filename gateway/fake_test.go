@@ -234,11 +234,17 @@ func (m *memRooms) CreateRoom(_ context.Context, c room.Create) (ids.RoomID, err
 	if err := m.call("create #%s %q", c.Alias, c.Name); err != nil {
 		return "", err
 	}
+	if slices.Contains(c.Invite, "@nobody:x") {
+		return "", lane.Outcome{Verdict: lane.Dead, Code: "M_UNKNOWN", Reason: "there is no @nobody"}
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.made++
 	id := ids.RoomID(fmt.Sprintf("!%d", m.made))
 	m.aliases["#"+c.Alias+":x"] = room.Found{Room: id, Creator: "@gatepost:x", Token: c.Token}
+	if len(c.Invite) > 0 {
+		m.calls = append(m.calls, fmt.Sprintf("with %v", c.Invite))
+	}
 	return id, nil
 }
 

@@ -164,7 +164,7 @@ func TestAMessageBecomesAPostOfItsGhost(t *testing.T) {
 		w.publish("sensors/porch/temperature", "21.5")
 		w.want(0, "!1 @gatepost_porch:x text temperature: 21.5")
 		calls := strings.Join(w.matrix.calls, "; ")
-		if want := `user @gatepost_porch:x "porch"; create #gatepost_porch "porch"; invite !1 @gatepost_porch:x; join !1 @gatepost_porch:x; invite !1 @alice:x; invite !1 @bob:x`; calls != want {
+		if want := `user @gatepost_porch:x "porch"; create #gatepost_porch "porch"; with [@alice:x @bob:x]; invite !1 @gatepost_porch:x; join !1 @gatepost_porch:x`; calls != want {
 			t.Errorf("the room was made by\n%s\nwant\n%s", calls, want)
 		}
 		w.publish("sensors/porch/humidity", "40")
@@ -702,6 +702,24 @@ func TestATopicThatIsTooLongIsRefusedAndSaid(t *testing.T) {
 		w.want(0, "!1 @gatepost_a:x text x: 2")
 		if list := w.g.Unmatched(); len(list) != 1 || len(list[0].Topic) > 3*maxTopicShown {
 			t.Errorf("%d topics are remembered as refused", len(list))
+		}
+	})
+}
+
+func TestAPersonWhoCanNotBeInvitedKeepsNobodyOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.change = func(c *Config) { c.People.Members["@nobody:x"] = 25 }
+		w.start([]RuleSpec{sensors})
+		w.publish("sensors/a/x", "1")
+		w.want(0, "!1 @gatepost_a:x text x: 1")
+		for _, who := range []string{"invite !1 @alice:x", "invite !1 @bob:x"} {
+			if !slices.Contains(w.matrix.calls, who) {
+				t.Errorf("no %q among %q", who, w.matrix.calls)
+			}
+		}
+		if err := w.stop(); err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -197,7 +197,7 @@ func (p *provisioner) step(ctx context.Context, key ids.RoomKey, e *roomEntry, w
 	}
 	next, err := p.perform(ctx, key, e, w, have, s)
 	o := lane.OutcomeOf(err)
-	if o.Limited {
+	if o.Limited && s.Do != room.Invite { // how often somebody may be invited says nothing about other rooms
 		p.mu.Lock()
 		p.pause = now.Add(max(o.After, time.Second))
 		p.mu.Unlock()
@@ -294,8 +294,13 @@ func (p *provisioner) findOrMake(ctx context.Context, key ids.RoomKey, e *roomEn
 		p.g.Alert(fmt.Sprintf("The alias #%s:%s belongs to a room that is not ours, so the room of %s gets another.", alias, who.server, key), "alias "+alias)
 		return h, nil
 	}
-	power := maps.Clone(w.People)
-	h.Room, err = m.CreateRoom(ctx, room.Create{Name: w.Name, Topic: w.Topic, Alias: alias, Token: h.Token, Space: w.Space, Federate: w.Federate, Power: power})
+	power, invite := maps.Clone(w.People), atOnce(w.People, who.server)
+	wish := room.Create{Name: w.Name, Topic: w.Topic, Alias: alias, Token: h.Token, Space: w.Space, Federate: w.Federate, Power: power, Invite: invite}
+	h.Room, err = m.CreateRoom(ctx, wish)
+	if o := lane.OutcomeOf(err); o.Verdict == lane.Dead && o.Code != "M_ROOM_IN_USE" && len(invite) > 0 { // perhaps one of them can't be invited
+		wish.Invite, invite = nil, nil
+		h.Room, err = m.CreateRoom(ctx, wish)
+	}
 	if err != nil {
 		h.Room = ""
 		if o := lane.OutcomeOf(err); o.Code == "M_ROOM_IN_USE" {
@@ -307,8 +312,23 @@ func (p *provisioner) findOrMake(ctx context.Context, key ids.RoomKey, e *roomEn
 		}
 		return h, err
 	}
-	h.Name, h.Topic, h.Power = w.Name, w.Topic, power
+	h.Name, h.Topic, h.Power, h.Invited = w.Name, w.Topic, power, invite
 	return h, nil
+}
+
+// maxAtOnce people are invited while a room is made; Synapse refuses a room with more.
+const maxAtOnce = 10
+
+// atOnce is who is invited while a room is made: an ordinary user may invite the same person only now and then, but
+// Synapse does not count that. Those of other servers, which may be away, come after it.
+func atOnce(people map[ids.UserID]int, server string) []ids.UserID {
+	var list []ids.UserID
+	for _, u := range slices.Sorted(maps.Keys(people)) {
+		if len(list) < maxAtOnce && strings.HasSuffix(string(u), ":"+server) {
+			list = append(list, u)
+		}
+	}
+	return list
 }
 
 // So often an alias may be in use although it leads nowhere, before another one is taken.

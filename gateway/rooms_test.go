@@ -67,18 +67,47 @@ func TestWhatCanNotBeSaidForWantOfARoomIsKept(t *testing.T) {
 	})
 }
 
-// A ghost that may not speak in a shared room is no reason for the others to be silent.
+// A ghost that may not speak in a shared room is no reason for the others to be silent for long.
 func TestAGhostThatIsBannedHoldsNobodyElse(t *testing.T) {
 	rule := RuleSpec{Topic: "l/{device}", Room: "lamps", Class: lane.Event}
 	inWorld(t, []RuleSpec{rule}, func(w *world) {
 		w.refuse(forbidden, "invite !1 @gatepost_a:x")
 		w.publish("l/a", "1")
 		w.publish("l/b", "2")
+		time.Sleep(time.Minute)
 		w.want(0, "!1 @gatepost_b:x text b: 2")
 		if len(w.store.dead) != 1 || w.store.dead[0].Record.Post.Text != "a: 1" {
 			t.Errorf("dead letters: %+v", w.store.dead)
 		}
+		w.publish("l/a", "3") // it is known now
+		w.publish("l/b", "4")
+		w.want(1, "!1 @gatepost_b:x text b: 4")
 	})
+}
+
+// A homeserver that is about to stop refuses users whom it cannot look up any more. That is no reason to give up what they
+// say.
+func TestARefusalIsBelievedAfterAWhile(t *testing.T) {
+	for _, what := range []string{"send", "invite !1 @gatepost_a:x"} {
+		inWorld(t, []RuleSpec{sensors}, func(w *world) {
+			if what == "send" {
+				w.matrix.answer = func(lane.Record) (lane.Outcome, bool) { return forbidden, false }
+			} else {
+				w.refuse(forbidden, what)
+			}
+			w.publish("sensors/a/x", "1")
+			time.Sleep(10 * time.Second)
+			w.want(0)
+			w.matrix.answer = nil
+			w.refuse(forbidden)
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			w.want(0, "!1 @gatepost_a:x text x: 1")
+			if len(w.store.dead) != 0 {
+				t.Errorf("%s: dead letters: %+v", what, w.store.dead)
+			}
+		})
+	}
 }
 
 func TestAGhostThatWasThrownOutComesBackAlsoAfterAnotherTrouble(t *testing.T) {

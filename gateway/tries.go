@@ -21,14 +21,44 @@ type try struct {
 
 // tries has the tries that did not end well, by lane, and the pauses that the homeserver asked for. Safe for concurrent use.
 type tries struct {
-	mu    sync.Mutex
-	lanes map[ids.RoomKey]*try
-	pause map[ids.UserID]time.Time
-	stop  time.Time // nothing is sent before
+	mu      sync.Mutex
+	lanes   map[ids.RoomKey]*try
+	pause   map[ids.UserID]time.Time
+	stop    time.Time // nothing is sent before
+	refused map[speaker]time.Time
+}
+
+// speaker is a user in a room.
+type speaker struct {
+	lane ids.RoomKey
+	user ids.UserID
 }
 
 func newTries() *tries {
-	return &tries{lanes: map[ids.RoomKey]*try{}, pause: map[ids.UserID]time.Time{}}
+	return &tries{lanes: map[ids.RoomKey]*try{}, pause: map[ids.UserID]time.Time{}, refused: map[speaker]time.Time{}}
+}
+
+// So long a homeserver must say that a user may not speak in a room before it is believed: one that is about to stop says
+// so of users that it cannot look up any more (seen on Dendrite).
+const sureTime = 20 * time.Second
+
+// surely notes that who was refused now, and says whether that has been so for long enough.
+func (t *tries) surely(who speaker, now time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	first, ok := t.refused[who]
+	if !ok {
+		t.refused[who] = now
+		return false
+	}
+	return now.Sub(first) >= sureTime
+}
+
+// accepted notes that who may speak.
+func (t *tries) accepted(who speaker) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.refused, who)
 }
 
 // held takes the record of a lane of which nobody knows whether it arrived; nil when there is none.

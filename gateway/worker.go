@@ -32,7 +32,7 @@ func (w *worker) sendNext(ctx context.Context, key ids.RoomKey) rest {
 	}
 	id, err := g.rooms.ensure(ctx, key, r.Device)
 	if err != nil {
-		return w.noRoom(ctx, r, t, err)
+		return w.noRoom(ctx, r, t, user, err)
 	}
 	if r.Post.Kind == lane.Room && r.Gap == nil {
 		return w.done(r, "")
@@ -64,6 +64,7 @@ func (w *worker) sendNext(ctx context.Context, key ids.RoomKey) rest {
 	}
 	out := g.matrix.Send(ctx, id, user, w.final(r))
 	if out.Verdict == lane.Done {
+		g.tries.accepted(speaker{r.Lane, user})
 		g.state.sending(nil)
 		return w.done(r, out.Event)
 	}
@@ -157,7 +158,7 @@ func (w *worker) leave(r lane.Record, c lane.Change, e ids.EventID) rest {
 const showTime = 2 * time.Second
 
 // noRoom decides what becomes of a record whose room, or ghost, is not there.
-func (w *worker) noRoom(ctx context.Context, r lane.Record, t *try, err error) rest {
+func (w *worker) noRoom(ctx context.Context, r lane.Record, t *try, user ids.UserID, err error) rest {
 	g, now, o := w.g, w.g.now(), lane.OutcomeOf(err)
 	if ctx.Err() != nil {
 		w.giveBack(r, t)
@@ -166,12 +167,12 @@ func (w *worker) noRoom(ctx context.Context, r lane.Record, t *try, err error) r
 	switch {
 	case o.Verdict == lane.Stop:
 		return w.stopped(r, t, o)
-	case o.Verdict == lane.Dead && !errors.Is(err, errNoRoom): // this device may not speak, others may
+	case o.Verdict == lane.Dead && !errors.Is(err, errNoRoom) && g.tries.surely(speaker{r.Lane, user}, now): // this device may not speak, others may
 		return w.bury(r, err)
 	}
 	t.fails++
 	after := max(o.After, retryAfter(t.fails))
-	if o.Verdict == lane.Dead { // what waits is kept until a person has seen to it
+	if o.Verdict == lane.Dead && errors.Is(err, errNoRoom) { // what waits is kept until a person has seen to it
 		after = time.Minute
 		g.Alert(fmt.Sprintf("The room %s can't be made, so what is to be said there waits: %v", r.Lane, err), "room "+string(r.Lane))
 	}
@@ -203,6 +204,13 @@ func (w *worker) failed(ctx context.Context, r lane.Record, t *try, user ids.Use
 			return rest{until: now}
 		}
 		g.state.sending(nil)
+		if aboutUs(o.Code) && !g.tries.surely(speaker{r.Lane, user}, now) {
+			t.held = nil
+			after := retryAfter(t.fails)
+			log.Warn("refused; asking again before it is given up", logkey.Wait, after, logkey.Error, o)
+			w.giveBack(r, t)
+			return rest{now.Add(after), true}
+		}
 		return w.bury(r, o)
 	default:
 		t.held = nil // it was looked for, and certainly not sent now
@@ -215,6 +223,15 @@ func (w *worker) failed(ctx context.Context, r lane.Record, t *try, user ids.Use
 		w.giveBack(r, t)
 		return rest{now.Add(after), true}
 	}
+}
+
+// aboutUs says whether a refusal is about who asks where, and not about what is said.
+func aboutUs(code string) bool {
+	switch code {
+	case "M_FORBIDDEN", "M_NOT_FOUND":
+		return true
+	}
+	return false
 }
 
 // stopped gives r back because the homeserver does not know us any more.
