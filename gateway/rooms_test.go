@@ -74,7 +74,8 @@ func TestAGhostThatIsBannedHoldsNobodyElse(t *testing.T) {
 		w.refuse(forbidden, "invite !1 @gatepost_a:x")
 		w.publish("l/a", "1")
 		w.publish("l/b", "2")
-		time.Sleep(time.Minute)
+		time.Sleep(3 * time.Minute) // pauses between attempts are random
+		synctest.Wait()
 		w.want(0, "!1 @gatepost_b:x text b: 2")
 		if len(w.store.dead) != 1 || w.store.dead[0].Record.Post.Text != "a: 1" {
 			t.Errorf("dead letters: %+v", w.store.dead)

@@ -286,3 +286,19 @@ func TestSynapseLimitsAnOrdinaryUser(t *testing.T) {
 		t.Errorf("%d log-ins of the bot became %d over two restarts, %v", before, after, err)
 	}
 }
+
+// Synapse lets an ordinary user invite somebody five times, then once in five minutes, but does not count those invited
+// while a room is made.
+func TestSynapseLimitsInvitations(t *testing.T) {
+	const rooms = 8
+	p := planOn(t, "account", plain, synapse(harness.SynapseOptions{Limited: true}))
+	p.openHomeserver()
+	p.must(p.gate.Start(p.ctx))
+	c := p.device(device.Config{ClientID: "porch"})
+	for i := range rooms {
+		p.publish(c, fmt.Sprintf("plain/d%d/n", i), "here")
+	}
+	for i := range rooms {
+		p.message(p.alice, fmt.Sprintf("d%d", i), "a message", body("n: here"))
+	}
+}
