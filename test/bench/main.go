@@ -72,6 +72,11 @@ func run() int {
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	var err error
+	if o.bin, err = filepath.Abs(o.bin); err != nil { // programs run in folders of their own
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	if o.work == "" {
 		dir, err := os.MkdirTemp(o.bin, "bench-")
 		if err != nil {
@@ -81,7 +86,6 @@ func run() int {
 		defer os.RemoveAll(dir)
 		o.work = dir
 	}
-	var err error
 	if o.work, err = filepath.Abs(o.work); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
