@@ -47,6 +47,11 @@ func meet(t *testing.T, prepare func(dir, registration string) (Homeserver, erro
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Dendrite leaves one of two events of one depth out of /messages, so nobody comes in while somebody speaks.
+	err = bob.Await(ctx, "the room", func(rooms map[string]*Room) bool { return rooms[room] != nil && rooms[room].Joined })
+	if err != nil {
+		t.Fatal(err)
+	}
 	const n = 250 // more than one sync holds
 	for i := range n {
 		if _, err := alice.Say(ctx, room, fmt.Sprint(i)); err != nil {
