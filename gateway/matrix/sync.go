@@ -120,15 +120,22 @@ func (c *Client) syncLoop(ctx context.Context) {
 type syncer struct {
 	c      *Client
 	since  string    // where the next answer begins
+	before string    // where the last answer began
+	again  string    // the since from which we went back to before already
 	kept   string    // what the Inbox has
 	keptAt time.Time //
 	small  int       // index into timelines
 }
 
-// step performs one /sync and says how many events mattered.
+// step performs one /sync and says how many events mattered. A homeserver that shuts down may answer with a position beyond
+// an event that it leaves out (Dendrite does), so the last answer is never trusted alone: after a failure, and after a start
+// of ours, what followed the position before is asked for again. The Inbox knows what it has.
 func (s *syncer) step(ctx context.Context) (int, error) {
 	res, err := s.ask(ctx)
 	if err != nil {
+		if s.before != "" && s.again != s.since {
+			s.again, s.since = s.since, s.before
+		}
 		return 0, err
 	}
 	events, err := s.collect(ctx, res)
@@ -136,14 +143,20 @@ func (s *syncer) step(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	if len(events) > 0 || s.kept == "" || time.Since(s.keptAt) >= keepEvery {
-		fresh, err := s.c.cfg.Inbox.Accept(SourceSync, res.NextBatch, events)
+		position := s.since
+		if position == "" {
+			position = res.NextBatch
+		}
+		fresh, err := s.c.cfg.Inbox.Accept(SourceSync, position, events)
 		if err != nil {
 			return 0, fmt.Errorf("matrix: store what /sync gave: %w", err)
 		}
 		s.c.metrics.events.Add(float64(fresh), SourceSync)
-		s.kept, s.keptAt = res.NextBatch, time.Now()
+		s.kept, s.keptAt = position, time.Now()
 	}
-	s.since = res.NextBatch
+	if res.NextBatch != s.since {
+		s.before, s.since = s.since, res.NextBatch
+	}
 	return len(events), nil
 }
 

@@ -55,7 +55,7 @@ func TestSync(t *testing.T) {
 		if got := in.ids(); !slices.Equal(got, []ids.EventID{"$1", "$2"}) {
 			t.Errorf("stored %v", got)
 		}
-		if got, _ := in.Position(SourceSync); got != "s3" {
+		if got, _ := in.Position(SourceSync); got != "s2" { // after a start the last answer is asked for again
 			t.Errorf("position %q", got)
 		}
 		if n := in.commits(); n != 3 { // the first position, and one for each answer
@@ -94,6 +94,39 @@ func TestSyncStoresBeforeItGoesOn(t *testing.T) {
 			t.Errorf("%q %v %v", s.since, err, in.ids())
 		}
 		c.watch.close()
+	})
+}
+
+// A homeserver that shuts down answers with a position beyond an event that it leaves out.
+func TestSyncGoesBackAfterAFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, in := newHomeserver(t), &inbox{positions: map[string]string{SourceSync: "s1"}}
+		var asked []string
+		h.on(onSync, func(w http.ResponseWriter, r *http.Request) {
+			since := r.URL.Query().Get("since")
+			asked = append(asked, since)
+			switch since {
+			case "s1": // all is well
+				says(200, timeline("s2", false, message("$1", "@alice:example.org", "!on")))(w, r)
+			case "s2":
+				if slices.Contains(asked, "s3") { // it is back
+					says(200, timeline("s3", false, message("$2", "@alice:example.org", "!off")))(w, r)
+					return
+				}
+				says(200, `{"next_batch":"s3"}`)(w, r) // it shuts down
+			case "s3":
+				says(502, ``)(w, r)
+			}
+		})
+		stop := start(t, account(t, h, in))
+		time.Sleep(time.Minute)
+		if got := in.ids(); !slices.Equal(got, []ids.EventID{"$1", "$2"}) {
+			t.Errorf("stored %v", got)
+		}
+		if n := len(asked); n < 6 || n > 12 || asked[n-1] != "s3" { // it goes back once for a position
+			t.Errorf("asked %v", asked)
+		}
+		stop()
 	})
 }
 
