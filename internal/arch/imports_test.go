@@ -27,6 +27,8 @@ var arrows = map[string][]string{
 	"mqtt/convention": {"mqtt/topic"},
 	"mqtt/topic":      {},
 
+	"turn": {},
+
 	"store":           {"gateway/lane", "gateway/room"},
 	"store/storetest": {"store", "gateway/lane", "gateway/room"},
 
@@ -63,7 +65,11 @@ var modules = map[string][]string{
 	"github.com/spf13/cobra":              {"cmd/gatepost"},
 	"github.com/coreos/go-systemd/v22":    {"cmd/gatepost"},
 	"golang.org/x/image":                  {"gateway/media"},
-	"golang.org/x/sys":                    {"store"},
+	"golang.org/x/sys":                    {"store", "turn"},
+	"github.com/pion/stun/v4":             {"turn"},
+	"github.com/pion/turn/v5":             {"tests"},
+	"github.com/pion/logging":             {"tests"}, // pion/turn wants one
+	"google.golang.org/protobuf":          {"mqtt/convention"}, // encoding/protowire only
 	"golang.org/x/crypto":                 {"mqtt/broker"},
 	"go.uber.org/goleak":                  {"tests"},
 	"github.com/rogpeppe/go-internal":     {"tests"},
