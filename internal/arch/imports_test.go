@@ -68,7 +68,7 @@ var modules = map[string][]string{
 	"golang.org/x/sys":                    {"store", "turn"},
 	"github.com/pion/stun/v4":             {"turn"},
 	"github.com/pion/turn/v5":             {"tests"},
-	"github.com/pion/logging":             {"tests"}, // pion/turn wants one
+	"github.com/pion/logging":             {"tests"},           // pion/turn wants one
 	"google.golang.org/protobuf":          {"mqtt/convention"}, // encoding/protowire only
 	"golang.org/x/crypto":                 {"mqtt/broker"},
 	"go.uber.org/goleak":                  {"tests"},
