@@ -28,6 +28,7 @@ var arrows = map[string][]string{
 	"mqtt/topic":      {},
 
 	"turn": {},
+	"voip": {},
 
 	"store":           {"gateway/lane", "gateway/room"},
 	"store/storetest": {"store", "gateway/lane", "gateway/room"},

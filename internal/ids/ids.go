@@ -22,6 +22,10 @@ type (
 	UserID string
 	// EventID is a Matrix event ("$…").
 	EventID string
+	// CallID names a call among those of a room; its caller makes it.
+	CallID string
+	// PartyID tells the devices of one user apart within a call; "" for a peer of version 0.
+	PartyID string
 )
 
 // ControlRoom is the key of the room where the bot talks to the owners.
