@@ -167,7 +167,6 @@ type Call struct {
 	given    int         // candidates of the person that the leg was given
 	said     int         // candidates of ours
 	accepted bool        // caller: the leg has the answer
-	selected bool        // callee: the caller's choice is known
 	broken   bool        // TimerRecover runs
 
 	negotiation

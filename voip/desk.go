@@ -141,7 +141,7 @@ func (d *Desk) Step(now time.Time, in Input) []Output {
 	case EndAll:
 		var out []Output
 		for _, c := range d.Calls() {
-			out = append(out, d.tell(now, Key{c.Room, c.ID}, Ended{in.Reason})...)
+			out = append(out, d.tell(now, Key{c.Room, c.ID}, Ended(in))...)
 		}
 		return out
 	case PersonLeft:

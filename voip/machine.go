@@ -172,7 +172,7 @@ func (s *step) legAnswered(ev LegAnswered) {
 	}
 	s.Answered = s.now
 	s.talk()
-	s.do(SendAnswer{ev.Answer, ev.Streams})
+	s.do(SendAnswer(ev))
 	s.flush() // what was gathered before the answer follows it
 	s.handOver()
 }

@@ -101,7 +101,6 @@ type witness struct{ calls map[ids.CallID]*seen }
 
 type seen struct {
 	asked, closed, described, reported bool
-	owed                               int // answers that the leg still may give
 }
 
 func (w witness) read(log string) error {
