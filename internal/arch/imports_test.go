@@ -27,8 +27,9 @@ var arrows = map[string][]string{
 	"mqtt/convention": {"mqtt/topic"},
 	"mqtt/topic":      {},
 
-	"turn": {},
-	"voip": {},
+	"turn":        {},
+	"voip":        {},
+	"voip/legacy": {"voip"},
 
 	"store":           {"gateway/lane", "gateway/room"},
 	"store/storetest": {"store", "gateway/lane", "gateway/room"},
