@@ -74,7 +74,7 @@ func TestSynapseDeliversAtOnceAfterAnOutage(t *testing.T) {
 	if gone := time.Since(last); gone > 14*time.Second {
 		t.Errorf("%v since Synapse's last attempt: it would have come by itself", gone)
 	}
-	figure(t, "Synapse after an outage: from ready to the command's reaction", took.Milliseconds(), "ms", "<1000", took < time.Second)
+	harness.Figure(t, "Synapse after an outage: from ready to the command's reaction", took.Milliseconds(), "ms", "<1000", took < time.Second)
 }
 
 // What the homeserver pushes, redactions too, needs no /sync; rooms are of the version that it makes by default.
@@ -200,10 +200,10 @@ func TestSynapseGoesAwayInTheMiddle(t *testing.T) {
 			lost += each - len(seen)
 		}
 		what := "Synapse stopped and killed twice each, " + mode + ": "
-		figure(t, what+"events", devices*each, "events", "-", true)
-		figure(t, what+"lost", lost, "events", "0", lost == 0)
-		figure(t, what+"twice", twice, "events", "0", twice == 0)
-		figure(t, what+"out of order", order, "events", "0", order == 0)
+		harness.Figure(t, what+"events", devices*each, "events", "-", true)
+		harness.Figure(t, what+"lost", lost, "events", "0", lost == 0)
+		harness.Figure(t, what+"twice", twice, "events", "0", twice == 0)
+		harness.Figure(t, what+"out of order", order, "events", "0", order == 0)
 	})
 }
 
@@ -270,7 +270,7 @@ func TestSynapseLimitsAnOrdinaryUser(t *testing.T) {
 	if limited == 0 {
 		t.Error("no request was limited: this test shows nothing")
 	}
-	figure(t, "Synapse's limits for an ordinary user: requests refused for 14 messages and a command", limited, "requests", "<40", limited < 40)
+	harness.Figure(t, "Synapse's limits for an ordinary user: requests refused for 14 messages and a command", limited, "requests", "<40", limited < 40)
 
 	bot, err := harness.Login(p.ctx, p.hs, "gatepost", botPassword)
 	p.must(err)

@@ -64,8 +64,8 @@ func TestEventsWhileTheBrokerConnectionBreaks(t *testing.T) {
 		w.poll("all that was published so far", 200*time.Millisecond, func() bool { return w.shown() >= c.each*(k+1)/cuts*crowdSize })
 		w.ok(restart(w, broker))
 	}
-	note(t, "broker connection cut: cuts", cuts, "times")
-	note(t, "broker connection cut: of them the broker restarted", 1, "times")
+	harness.Note(t, "broker connection cut: cuts", cuts, "times")
+	harness.Note(t, "broker connection cut: of them the broker restarted", 1, "times")
 	c.finish()
 	c.report("broker connection cut", false)
 }

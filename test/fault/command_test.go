@@ -217,19 +217,19 @@ func report(t *testing.T, orders map[string]*order, kills int) {
 	}
 	const name = "commands, gatepost killed: "
 	total := len(orders) - again
-	note(t, name+"kills", kills, "times")
-	note(t, name+"published once", once, "commands")
-	note(t, name+"reported unknown", unknown, "commands")
-	note(t, name+"reported unknown and published once", unknownDone, "commands")
-	equal(t, name+"published once or reported unknown", once+unknown, total, "commands")
-	zero(t, name+"neither published nor reported", silent, "commands")
-	zero(t, name+"published twice without repeat", twice, "commands")
-	zero(t, name+"asked for, published once and not confirmed", unconfirmed, "commands")
-	zero(t, name+"shown as failed, expired or refused", wrong, "commands")
-	zero(t, name+"with more or less than one reaction", pictures, "commands")
-	note(t, name+"with repeat: true", again, "commands")
-	note(t, name+"with repeat: true, published more than once", againTwice, "commands")
-	zero(t, name+"with repeat: true, never published", againNever, "commands")
+	harness.Note(t, name+"kills", kills, "times")
+	harness.Note(t, name+"published once", once, "commands")
+	harness.Note(t, name+"reported unknown", unknown, "commands")
+	harness.Note(t, name+"reported unknown and published once", unknownDone, "commands")
+	harness.Equal(t, name+"published once or reported unknown", once+unknown, total, "commands")
+	harness.Zero(t, name+"neither published nor reported", silent, "commands")
+	harness.Zero(t, name+"published twice without repeat", twice, "commands")
+	harness.Zero(t, name+"asked for, published once and not confirmed", unconfirmed, "commands")
+	harness.Zero(t, name+"shown as failed, expired or refused", wrong, "commands")
+	harness.Zero(t, name+"with more or less than one reaction", pictures, "commands")
+	harness.Note(t, name+"with repeat: true", again, "commands")
+	harness.Note(t, name+"with repeat: true, published more than once", againTwice, "commands")
+	harness.Zero(t, name+"with repeat: true, never published", againNever, "commands")
 }
 
 // compareList holds what gatepost lists of the latest commands against what alice sees of them.
@@ -256,6 +256,6 @@ func (w *world) compareList(orders map[string]*order, room string) {
 			w.t.Logf("%s is %s in the list", key, c.State)
 		}
 	}
-	note(w.t, "commands, gatepost killed: listed by gatepost commands", len(list), "commands")
-	zero(w.t, "commands, gatepost killed: listed in another state than shown in the room", differ, "commands")
+	harness.Note(w.t, "commands, gatepost killed: listed by gatepost commands", len(list), "commands")
+	harness.Zero(w.t, "commands, gatepost killed: listed in another state than shown in the room", differ, "commands")
 }

@@ -200,19 +200,19 @@ func (c *crowd) report(name string, forgetful bool) {
 	c.w.t.Helper()
 	sum := c.count()
 	t := c.w.t
-	note(t, name+": messages sent again with DUP", c.resent(), "messages")
-	note(t, name+": left out of /messages by the homeserver", sum.unpaged, "events")
-	equal(t, name+": events in the rooms", sum.found, c.total(), "events")
-	zero(t, name+": lost", sum.lost, "events")
-	zero(t, name+": out of order in their device's room", sum.disorder, "events")
-	zero(t, name+": twice, taken twice by gatepost", sum.takenTwice, "events")
+	harness.Note(t, name+": messages sent again with DUP", c.resent(), "messages")
+	harness.Note(t, name+": left out of /messages by the homeserver", sum.unpaged, "events")
+	harness.Equal(t, name+": events in the rooms", sum.found, c.total(), "events")
+	harness.Zero(t, name+": lost", sum.lost, "events")
+	harness.Zero(t, name+": out of order in their device's room", sum.disorder, "events")
+	harness.Zero(t, name+": twice, taken twice by gatepost", sum.takenTwice, "events")
 	twice := name + ": twice, one send that the homeserver made two events of"
 	if forgetful {
-		figure(t, twice, sum.sentTwice, "events", "counted", true)
+		harness.Figure(t, twice, sum.sentTwice, "events", "counted", true)
 	} else {
-		zero(t, twice, sum.sentTwice, "events")
+		harness.Zero(t, twice, sum.sentTwice, "events")
 	}
-	zero(t, name+": other messages in the rooms", len(sum.strange), "messages")
+	harness.Zero(t, name+": other messages in the rooms", len(sum.strange), "messages")
 	for _, s := range sum.strange[:min(len(sum.strange), 10)] {
 		t.Logf("unexpected: %q", s)
 	}

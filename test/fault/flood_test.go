@@ -61,8 +61,8 @@ func TestFloodWhileTheHomeserverIsAway(t *testing.T) {
 	}
 	wg.Wait()
 	took := time.Since(began)
-	note(t, "flood: messages published and acknowledged while the homeserver was away", total, "messages")
-	note(t, "flood: rate", int(float64(total)/took.Seconds()), "messages/s")
+	harness.Note(t, "flood: messages published and acknowledged while the homeserver was away", total, "messages")
+	harness.Note(t, "flood: rate", int(float64(total)/took.Seconds()), "messages/s")
 	var lanes []struct {
 		Lane    string
 		Records int
@@ -73,14 +73,14 @@ func TestFloodWhileTheHomeserverIsAway(t *testing.T) {
 	for _, l := range lanes {
 		if l.Lane != "control" {
 			// gap markers stand outside the bound, at most 64 of them
-			figure(t, "flood: waiting in "+l.Lane, l.Records, "records", fmt.Sprintf("<= %d", laneRecords+64), l.Records <= laneRecords+64)
+			harness.Figure(t, "flood: waiting in "+l.Lane, l.Records, "records", fmt.Sprintf("<= %d", laneRecords+64), l.Records <= laneRecords+64)
 		}
 	}
 
 	w.ok(w.hs.Start(w.ctx))
 	began = time.Now()
 	w.drained()
-	note(t, "flood: drained in", int(time.Since(began).Seconds()), "s")
+	harness.Note(t, "flood: drained in", int(time.Since(began).Seconds()), "s")
 	for _, name := range []string{"calm", "full"} {
 		history, err := w.alice.History(w.ctx, w.roomOf("#gatepost_"+name+":localhost"))
 		w.ok(err)
@@ -203,11 +203,11 @@ func (f *found) gap(total, parts string) {
 func (f *found) report(full bool) {
 	f.t.Helper()
 	t, s := f.t, f.said
-	equal(t, f.name+"alarms posted", len(f.alarms), s.alarm, "alarms")
-	zero(t, f.name+"alarms out of order or twice", disorder(f.alarms), "alarms")
-	note(t, f.name+"events posted", len(f.events), "events")
-	zero(t, f.name+"events out of order or twice", disorder(f.events), "events")
-	equal(t, f.name+"events posted + in gap notices", len(f.events)+f.dropped["event"], s.event, "events")
+	harness.Equal(t, f.name+"alarms posted", len(f.alarms), s.alarm, "alarms")
+	harness.Zero(t, f.name+"alarms out of order or twice", disorder(f.alarms), "alarms")
+	harness.Note(t, f.name+"events posted", len(f.events), "events")
+	harness.Zero(t, f.name+"events out of order or twice", disorder(f.events), "events")
+	harness.Equal(t, f.name+"events posted + in gap notices", len(f.events)+f.dropped["event"], s.event, "events")
 	newest := 0 // posted events that are the last of those published, without a hole
 	for i := range f.events {
 		if f.events[len(f.events)-1-i] != s.event-1-i {
@@ -215,33 +215,33 @@ func (f *found) report(full bool) {
 		}
 		newest++
 	}
-	equal(t, f.name+"events that are the newest without a hole", newest, len(f.events), "events")
-	note(t, f.name+"telemetry posts, digests", f.digests, "posts")
-	equal(t, f.name+"telemetry in posts + in gap notices", f.digested+f.dropped["telemetry"], s.telemetry, "messages")
+	harness.Equal(t, f.name+"events that are the newest without a hole", newest, len(f.events), "events")
+	harness.Note(t, f.name+"telemetry posts, digests", f.digests, "posts")
+	harness.Equal(t, f.name+"telemetry in posts + in gap notices", f.digested+f.dropped["telemetry"], s.telemetry, "messages")
 	posted, wrong := 0, 0
 	for _, list := range f.state {
 		posted += len(list)
 		wrong += disorder(list)
 	}
 	superseded := s.state - posted - f.dropped["state"]
-	note(t, f.name+"state posted", posted, "messages")
-	figure(t, f.name+"state superseded by newer", superseded, "messages", ">= 0", superseded >= 0)
-	zero(t, f.name+"state out of order or twice", wrong, "messages")
+	harness.Note(t, f.name+"state posted", posted, "messages")
+	harness.Figure(t, f.name+"state superseded by newer", superseded, "messages", ">= 0", superseded >= 0)
+	harness.Zero(t, f.name+"state out of order or twice", wrong, "messages")
 	sum := len(f.alarms) + len(f.events) + f.digested + posted + superseded
 	for _, n := range f.dropped {
 		sum += n
 	}
-	equal(t, f.name+"posted + in gap notices + superseded + digested", sum, s.total(), "messages")
-	zero(t, f.name+"gap notices whose parts are not their total", f.sums, "notices")
-	zero(t, f.name+"other messages in the room", len(f.strange), "messages")
+	harness.Equal(t, f.name+"posted + in gap notices + superseded + digested", sum, s.total(), "messages")
+	harness.Zero(t, f.name+"gap notices whose parts are not their total", f.sums, "notices")
+	harness.Zero(t, f.name+"other messages in the room", len(f.strange), "messages")
 	for _, text := range f.strange[:min(len(f.strange), 5)] {
 		t.Logf("unexpected: %q", text)
 	}
 	if full {
-		figure(t, f.name+"gap notices", f.gaps, "notices", ">= 1", f.gaps >= 1)
+		harness.Figure(t, f.name+"gap notices", f.gaps, "notices", ">= 1", f.gaps >= 1)
 		return
 	}
-	zero(t, f.name+"gap notices", f.gaps, "notices")
+	harness.Zero(t, f.name+"gap notices", f.gaps, "notices")
 	last := 0
 	for i := range s.readings {
 		list := f.state[fmt.Sprintf("r%d", i)]
@@ -249,8 +249,8 @@ func (f *found) report(full bool) {
 			last++
 		}
 	}
-	equal(t, f.name+"readings whose last state posted is the last published", last, s.readings, "readings")
-	figure(t, f.name+"telemetry posts", posts(f.telemetry), "posts", fmt.Sprintf("<= %d", 3*s.readings), posts(f.telemetry) <= 3*s.readings)
+	harness.Equal(t, f.name+"readings whose last state posted is the last published", last, s.readings, "readings")
+	harness.Figure(t, f.name+"telemetry posts", posts(f.telemetry), "posts", fmt.Sprintf("<= %d", 3*s.readings), posts(f.telemetry) <= 3*s.readings)
 }
 
 // lastOf is the highest number below n that falls to reading i.

@@ -28,7 +28,7 @@ func TestEventsWhileGatepostIsKilled(t *testing.T) {
 		w.gp.Kill()
 		w.ok(w.gp.Launch())
 	}
-	note(t, "gatepost killed: kills", kills, "times")
+	harness.Note(t, "gatepost killed: kills", kills, "times")
 	c.finish()
 	c.report("gatepost killed", false)
 }

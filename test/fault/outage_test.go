@@ -31,7 +31,7 @@ func homeserverGoes(t *testing.T, name string, end func(*world)) {
 		w.pause(w.between(0, 5*time.Second))
 		w.ok(w.hs.Start(w.ctx))
 	}
-	note(t, name+": times", stops, "times")
+	harness.Note(t, name+": times", stops, "times")
 	c.finish()
 	c.report(name, true)
 }

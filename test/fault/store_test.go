@@ -45,7 +45,7 @@ func TestStoreThatCannotBeRead(t *testing.T) {
 	} {
 		w.ok(os.WriteFile(file, damage.bytes, 0o600))
 		code, text := w.refusedStart()
-		equal(t, "store "+damage.name+": exit code", code, 4, "-")
+		harness.Equal(t, "store "+damage.name+": exit code", code, 4, "-")
 		for _, want := range damage.says {
 			if !strings.Contains(text, want) {
 				t.Errorf("a store %s: %q is not in what gatepost says:\n%s", damage.name, want, text)
@@ -57,14 +57,14 @@ func TestStoreThatCannotBeRead(t *testing.T) {
 		if !bytes.Equal(now, damage.bytes) {
 			changed = 1
 		}
-		zero(t, "store "+damage.name+": file changed", changed, "files")
+		harness.Zero(t, "store "+damage.name+": file changed", changed, "files")
 	}
 
 	w.ok(os.WriteFile(file, whole, 0o600))
 	w.ok(w.gp.Start(w.ctx))
 	r, err := w.gp.Do(w.ctx, "run")
 	w.ok(err)
-	equal(t, "store locked: exit code of the second gatepost", r.Code, 1, "-")
+	harness.Equal(t, "store locked: exit code of the second gatepost", r.Code, 1, "-")
 	if who := fmt.Sprintf("process %d holds", w.gp.PID()); !strings.Contains(r.Stderr, who) {
 		t.Errorf("a locked store: %q is not in what gatepost says:\n%s", who, r.Stderr)
 	}
@@ -134,17 +134,17 @@ func TestStoreWithAWrongBit(t *testing.T) {
 	data, err := os.ReadFile(file)
 	w.ok(err)
 	wrong := strings.Replace(needle, "d", "e", 1) // d and e differ in one bit
-	note(t, "store with a wrong bit: places", bytes.Count(data, []byte(needle)), "places")
+	harness.Note(t, "store with a wrong bit: places", bytes.Count(data, []byte(needle)), "places")
 	w.ok(os.WriteFile(file, bytes.ReplaceAll(data, []byte(needle), []byte(wrong)), 0o600))
 	n := w.gp.Log().Len()
 	w.ok(w.hs.Start(w.ctx))
 	w.ok(w.gp.Start(w.ctx))
 	w.settle(c.total() + 1) // and the notice that one is missing
 	sum := c.count()
-	equal(t, "store with a wrong bit: other events in the rooms", sum.found, c.total(), "events")
-	zero(t, "store with a wrong bit: damaged text in a room", strings.Count(strings.Join(sum.strange, "\n"), wrong), "events")
-	equal(t, "store with a wrong bit: gap notices", strings.Count(strings.Join(sum.strange, "\n"), "1 message left out here"), 1, "notices")
-	equal(t, "store with a wrong bit: reports in the log", strings.Count(strings.Join(w.gp.Log().Since(n), "\n"), "aside"), 1, "lines")
+	harness.Equal(t, "store with a wrong bit: other events in the rooms", sum.found, c.total(), "events")
+	harness.Zero(t, "store with a wrong bit: damaged text in a room", strings.Count(strings.Join(sum.strange, "\n"), wrong), "events")
+	harness.Equal(t, "store with a wrong bit: gap notices", strings.Count(strings.Join(sum.strange, "\n"), "1 message left out here"), 1, "notices")
+	harness.Equal(t, "store with a wrong bit: reports in the log", strings.Count(strings.Join(w.gp.Log().Since(n), "\n"), "aside"), 1, "lines")
 	told := 0
 	w.alice.View(func(rooms map[string]*harness.Room) {
 		for _, r := range rooms {
@@ -155,7 +155,7 @@ func TestStoreWithAWrongBit(t *testing.T) {
 			}
 		}
 	})
-	note(t, "store with a wrong bit: reports in the control room", told, "messages")
+	harness.Note(t, "store with a wrong bit: reports in the control room", told, "messages")
 }
 
 // The store reaches its own limit: what comes then is not acknowledged, people and /readyz are told, and once the
@@ -186,24 +186,24 @@ func overfill(t *testing.T, name string, prepare, full, relieve func(*world)) {
 	w.poll("the store to be full", 100*time.Millisecond, func() bool { return strings.Contains(w.notReady(), "full") })
 	w.pause(time.Second)
 	before := c.acked.Load()
-	note(t, name+": acknowledged before", before, "events")
+	harness.Note(t, name+": acknowledged before", before, "events")
 	w.pause(5 * time.Second)
-	zero(t, name+": acknowledged in 5 s while full", int(c.acked.Load()-before), "events")
+	harness.Zero(t, name+": acknowledged in 5 s while full", int(c.acked.Load()-before), "events")
 	status, _, err := w.gp.Get(w.ctx, "/readyz")
 	w.ok(err)
-	equal(t, name+": /readyz", status, http.StatusServiceUnavailable, "-")
+	harness.Equal(t, name+": /readyz", status, http.StatusServiceUnavailable, "-")
 
 	w.gp.Kill() // and it must come up again as it is
 	w.ok(w.gp.Launch())
 	w.poll("gatepost to be up with a full store", 100*time.Millisecond, func() bool { return strings.Contains(w.notReady(), "full") })
 	late := int(c.acked.Load() - before) // a smaller batch than the one that was refused may still get in
-	figure(t, name+": acknowledged after a kill while full", late, "events", "<= 32", late <= 32)
+	harness.Figure(t, name+": acknowledged after a kill while full", late, "events", "<= 32", late <= 32)
 
 	began := time.Now()
 	w.ok(w.hs.Start(w.ctx))
 	relieve(w)
 	w.poll("acknowledgements", 10*time.Millisecond, func() bool { return c.acked.Load() > before })
-	note(t, name+": first acknowledgement after there is room", time.Since(began).Round(10*time.Millisecond).Seconds(), "s")
+	harness.Note(t, name+": first acknowledgement after there is room", time.Since(began).Round(10*time.Millisecond).Seconds(), "s")
 	c.finish()
 	w.poll("gatepost to be ready", 100*time.Millisecond, w.ready)
 	c.report(name, false)

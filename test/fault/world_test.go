@@ -63,7 +63,7 @@ func newWorld(t *testing.T, limit time.Duration, shape func(*harness.Settings)) 
 		}
 	}
 	w.rng = rand.New(rand.NewPCG(seed, 0))
-	note(t, t.Name()+" seed", seed, "-")
+	harness.Note(t, t.Name()+" seed", seed, "-")
 
 	ports := w.must(harness.FreePorts(3))
 	registration := harness.NewRegistration(ports[0])
