@@ -115,17 +115,20 @@ func accounts(cfg *config.Config) ([]broker.Account, error) {
 	var out []broker.Account
 	var errs []error
 	for i, a := range cfg.MQTT.Accounts {
-		filters := func(key string, list []string) (fs []topic.Filter) {
+		permissions := func(key string, list []string) (ps []broker.Permission) {
 			for j, s := range list {
-				f, err := topic.ParseFilter(s)
+				p, err := broker.ParsePermission(s)
 				if err != nil {
 					errs = append(errs, cfg.At(fmt.Sprintf("mqtt.accounts[%d].%s[%d]", i, key, j), err))
 				}
-				fs = append(fs, f)
+				ps = append(ps, p)
 			}
-			return fs
+			return ps
 		}
-		out = append(out, broker.Account{User: a.User, Password: a.Password.Reveal(), Publish: filters("publish", a.Publish), Subscribe: filters("subscribe", a.Subscribe)})
+		out = append(out, broker.Account{
+			User: a.User, Password: a.Password.Reveal(),
+			Publish: permissions("publish", a.Publish), Subscribe: permissions("subscribe", a.Subscribe),
+		})
 	}
 	return out, config.Join(errs...)
 }

@@ -11,8 +11,8 @@ import (
 func withAccounts(t testing.TB) func(*Config) {
 	return func(cfg *Config) {
 		cfg.Accounts = []Account{
-			{User: "porch", Password: "p1", Publish: filters(t, "want/porch/#", "porch/+"), Subscribe: filters(t, "porch/cmd/#", "shared/+")},
-			{User: "attic", Password: "p2", Publish: filters(t, "attic/#", "porch/cmd/x"), Subscribe: filters(t, "#")},
+			{User: "porch", Password: "p1", Publish: permissions(t, "want/porch/#", "porch/+"), Subscribe: permissions(t, "porch/cmd/#", "shared/+")},
+			{User: "attic", Password: "p2", Publish: permissions(t, "attic/#", "porch/cmd/x"), Subscribe: permissions(t, "#")},
 		}
 	}
 }
@@ -148,7 +148,7 @@ func TestSetAccounts(t *testing.T) {
 		t.Error("an account that is there twice was taken")
 	}
 	changed := []Account{list[0], list[1]}
-	changed[1].Publish = filters(t, "attic/+")
+	changed[1].Publish = permissions(t, "attic/+")
 	if err := f.SetAccounts(changed); err != nil {
 		t.Fatal(err)
 	}

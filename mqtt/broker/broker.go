@@ -31,6 +31,7 @@ type Broker struct {
 
 	accounts   atomic.Pointer[accounts]
 	accountsMu sync.Mutex // for SetAccounts
+	verifier   *verifier
 
 	gate   gate
 	order  atomic.Int64 // of messages, as the library's resending sorts them; see hook.OnPublish
@@ -62,12 +63,13 @@ func New(cfg Config) (*Broker, error) {
 		cfg:      cfg,
 		urls:     urls,
 		log:      cfg.Log,
+		verifier: newVerifier(),
 		logins:   logins{limit: cfg.Limits.LoginFailures},
 		places:   places{all: cfg.Limits.Connections, perAddress: cfg.Limits.PerAddress},
 		stopping: make(chan struct{}),
 		conns:    map[*conn]struct{}{},
 	}
-	if err := b.checkOpen(all); err != nil {
+	if err := errors.Join(b.checkOpen(all), b.checkCertificates(all)); err != nil {
 		return nil, err
 	}
 	b.accounts.Store(&all)
@@ -126,7 +128,7 @@ func (b *Broker) Listen() error {
 		b.listeners = append(b.listeners, l)
 	}
 	if slices.ContainsFunc(b.urls, listenURL.tls) {
-		cert, err := newCertificate(b.cfg.CertFile, b.cfg.KeyFile, b.log)
+		cert, err := newCertificate(b.cfg.CertFile, b.cfg.KeyFile, b.cfg.ClientCAFile, b.log)
 		b.cert = cert
 		errs = append(errs, err)
 	}
@@ -200,7 +202,7 @@ func (b *Broker) serve(u listenURL, l net.Listener, fail context.CancelCauseFunc
 	accept := func() error { return b.acceptLoop(l) }
 	stop = func() { _ = l.Close() } // it is of no use any more
 	if u.websocket() {
-		open := func() bool { return len(*b.accounts.Load()) == 0 }
+		open := func() bool { return b.accounts.Load().open() }
 		srv := wsServer(u, b.cfg.Limits.ConnectTime, open, b.serveConn)
 		accept = func() error { return srv.Serve(l) }
 		stop = func() { _ = srv.Close() } // the same
@@ -407,7 +409,7 @@ func (b *Broker) SetAccounts(list []Account) error {
 	if err != nil {
 		return err
 	}
-	if err := b.checkOpen(next); err != nil {
+	if err := errors.Join(b.checkOpen(next), b.checkCertificates(next)); err != nil {
 		return err
 	}
 	b.accounts.Store(&next)

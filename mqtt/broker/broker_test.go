@@ -121,15 +121,15 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-func filters(t testing.TB, list ...string) []topic.Filter {
+func permissions(t testing.TB, list ...string) []Permission {
 	t.Helper()
-	var all []topic.Filter
+	var all []Permission
 	for _, s := range list {
-		f, err := topic.ParseFilter(s)
+		p, err := ParsePermission(s)
 		if err != nil {
 			t.Fatal(err)
 		}
-		all = append(all, f)
+		all = append(all, p)
 	}
 	return all
 }

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -25,6 +24,9 @@ type Config struct {
 	// Anonymous. With accounts Anonymous has no effect.
 	Accounts  []Account
 	Anonymous bool
+	// ClientCAFile has the PEM certificates that sign those of clients, for mqtts and wss: who shows one must prove that
+	// it is his. It is read again when it changes. "": clients are not asked.
+	ClientCAFile string
 
 	// Deliver takes a message that a client has published, and returns nil when it is safe: only then the client gets its
 	// acknowledgement. It is called from many goroutines, and may block: the client waits meanwhile. ctx ends 1 s after
@@ -39,12 +41,6 @@ type Config struct {
 
 	Log     *slog.Logger      // nil: silent
 	Metrics *metrics.Registry // nil: none
-}
-
-// Account is one user. Publish holds for wills too.
-type Account struct {
-	User, Password     string
-	Publish, Subscribe []topic.Filter // nil permits nothing
 }
 
 // Limits bound what clients can take. Each zero value means the default.
@@ -104,9 +100,12 @@ func (cfg *Config) check() ([]listenURL, error) {
 	if secure && (cfg.CertFile == "" || cfg.KeyFile == "") {
 		bad("mqtts and wss need a certificate and its key: set cert_file and key_file")
 	} else if secure {
-		if _, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile); err != nil {
-			bad("certificate %s, key %s: %w", cfg.CertFile, cfg.KeyFile, err)
+		if _, err := newCertificate(cfg.CertFile, cfg.KeyFile, cfg.ClientCAFile, cfg.Log); err != nil {
+			errs = append(errs, err)
 		}
+	}
+	if cfg.ClientCAFile != "" && !secure {
+		bad("client certificates need a listener with TLS: mqtts or wss")
 	}
 	return urls, errors.Join(append(errs, cfg.Limits.check())...)
 }

@@ -52,6 +52,7 @@ type conn struct {
 	settling    atomic.Bool // its reader has the gate alone
 	established atomic.Bool // CONNACK was sent
 	account     *account    // as it logged in; nil: there are none. Not changed after CONNECT
+	rights      *rights     // of account, for this client; nil with it
 	clientID    string      // as the client calls itself
 	ids         packetIDs
 }

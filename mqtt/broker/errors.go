@@ -9,6 +9,9 @@ var ErrNotRunning = errors.New("broker: not running")
 // 127.0.0.1 only, or set Config.Anonymous.
 var ErrOpen = errors.New("listens beyond loopback without accounts: add mqtt.accounts, listen on 127.0.0.1, or set mqtt.anonymous: true")
 
+// ErrNoClientCA is returned by New and SetAccounts: an account has a certificate, and nothing says who may sign it.
+var ErrNoClientCA = errors.New("a certificate needs mqtt.client_ca_file, the certificates that sign those of clients")
+
 // notSent is an error of Publish after which certainly nothing went out.
 type notSent struct{ err error }
 

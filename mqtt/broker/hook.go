@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"slices"
 	"strings"
-	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -52,7 +51,7 @@ func (h *hook) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 
 	reason, code := h.admit(cl, c, pk)
 	if reason == "" {
-		cl.ID = c.account.name() + "\x00" + cl.ID // the library has no accounts: everything is kept by this
+		cl.ID = sessionID(c.account, cl.ID)
 		c.will = newWill(pk)
 		cl.Properties.Will = mqtt.Will{}
 		reason, code = h.admitSession(cl)
@@ -63,41 +62,13 @@ func (h *hook) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 	b.refused(reason, c.RemoteAddr().String(), string(pk.Connect.Username))
 	if c.v3 {
 		code = packets.Err3NotAuthorized
-		if reason == refusedSessions {
+		if reason == refusedSessions || reason == refusedLoginBusy {
 			code = packets.Err3ServerUnavailable
 		}
 	}
 	_ = b.server.SendConnack(cl, code, false, nil) // the connection ends anyway
 	c.client = nil                                 // it has no session
 	return errRefused
-}
-
-// admit checks login and will; "" is fine.
-func (h *hook) admit(cl *mqtt.Client, c *conn, pk packets.Packet) (reason string, code packets.Code) {
-	b, user := h.b, pk.Connect.Username
-	if pk.Properties.AuthenticationMethod != "" {
-		return refusedProtocol, packets.ErrBadAuthenticationMethod
-	}
-	all := *b.accounts.Load()
-	if len(all) > 0 {
-		addr, now := limitAddress(remoteAddr(c)), time.Now()
-		if b.logins.blocked(addr, string(user), now) {
-			return refusedLoginRate, packets.ErrBadUsernameOrPassword
-		}
-		a, ok := all.login(user, pk.Connect.Password)
-		if !ok {
-			b.logins.failed(addr, string(user), now)
-			return refusedLogin, packets.ErrBadUsernameOrPassword
-		}
-		c.account = a
-	}
-	if pk.Connect.WillFlag {
-		name := pk.Connect.WillTopic
-		if !mqtt.IsValidFilter(name, true) || !all.mayPublish(user, name) || len(pk.Connect.WillPayload) > b.cfg.MaxPayload {
-			return refusedWill, packets.ErrNotAuthorized
-		}
-	}
-	return "", packets.CodeSuccess
 }
 
 // admitSession checks that there is room for the session.
@@ -113,11 +84,10 @@ func (h *hook) OnConnectAuthenticate(*mqtt.Client, packets.Packet) bool { return
 
 // OnACLCheck is asked before each publish, subscription and delivery.
 func (h *hook) OnACLCheck(cl *mqtt.Client, name string, publish bool) bool {
-	all := *h.b.accounts.Load()
 	if publish {
-		return name != forbidden && all.mayPublish(cl.Properties.Username, name)
+		return name != forbidden && h.b.mayPublish(cl, name)
 	}
-	return all.maySubscribe(cl.Properties.Username, name)
+	return h.b.maySubscribe(cl, name)
 }
 
 // OnSessionEstablish comes before the library looks for an old session and answers. From here to OnSessionEstablished the

@@ -192,7 +192,7 @@ func TestCertificateIsLoadedAgain(t *testing.T) {
 	dir := t.TempDir()
 	certFile, keyFile := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 	writeCertificate(t, certFile, keyFile, 1)
-	c, err := newCertificate(certFile, keyFile, slog.New(slog.DiscardHandler))
+	c, err := newCertificate(certFile, keyFile, "", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +200,7 @@ func TestCertificateIsLoadedAgain(t *testing.T) {
 	serial := func() int64 {
 		t.Helper()
 		now = now.Add(2 * time.Second)
-		pair := c.get(now)
+		pair, _ := c.get(now)
 		x, err := x509.ParseCertificate(pair.Certificate[0])
 		if err != nil {
 			t.Fatal(err)

@@ -1,10 +1,119 @@
 package broker
 
 import (
+	"crypto/tls"
+	"crypto/x509"
+	"net"
 	"net/netip"
 	"sync"
 	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
 )
+
+// admit decides about a CONNECT: who it is, and whether its will may be sent. "" is fine; c has account and rights then.
+func (h *hook) admit(cl *mqtt.Client, c *conn, pk packets.Packet) (reason string, code packets.Code) {
+	b := h.b
+	if pk.Properties.AuthenticationMethod != "" {
+		return refusedProtocol, packets.ErrBadAuthenticationMethod
+	}
+	if all := *b.accounts.Load(); len(all) > 0 {
+		a, reason := b.login(c, all, string(pk.Connect.Username), pk.Connect.Password)
+		switch reason {
+		case "":
+		case refusedLoginBusy:
+			return reason, packets.ErrServerBusy
+		default:
+			return reason, packets.ErrBadUsernameOrPassword
+		}
+		c.account, c.rights = a, a.rights(cl.ID)
+	}
+	if pk.Connect.WillFlag {
+		name := pk.Connect.WillTopic
+		may := c.account == nil || c.rights.mayPublish(name)
+		if !mqtt.IsValidFilter(name, true) || !may || len(pk.Connect.WillPayload) > b.cfg.MaxPayload {
+			return refusedWill, packets.ErrNotAuthorized
+		}
+	}
+	return "", packets.CodeSuccess
+}
+
+// login finds the account of a client: by its certificate, by its password, or because it gives no name. It may block until
+// the time for CONNECT is over. Who has failed too often is refused before anything is computed for him.
+func (b *Broker) login(c *conn, all accounts, user string, given []byte) (a *account, reason string) {
+	if a := all.byCertificate(clientCertificate(c), user); a != nil {
+		return a, ""
+	}
+	if user == "" && len(given) == 0 {
+		if a := all.forNobody(); a != nil {
+			return a, ""
+		}
+	}
+	addr := limitAddress(remoteAddr(c))
+	if b.logins.blocked(addr, user, time.Now()) {
+		return nil, refusedLoginRate
+	}
+	a = all[user]
+	compare := decoy(all) // so that a user who is not there takes as long as one who is
+	if a != nil && a.password != nil {
+		compare = a.password
+	}
+	if a != nil && b.verifier.known(a, given) {
+		return a, ""
+	}
+	if compare.slow() {
+		if !b.verifier.enter(time.Until(c.since.Add(b.cfg.Limits.ConnectTime)), b.stopping) {
+			return nil, refusedLoginBusy
+		}
+		defer b.verifier.leave()
+		switch { // others of this user, or of this address, may have come first
+		case a != nil && b.verifier.known(a, given):
+			return a, ""
+		case b.logins.blocked(addr, user, time.Now()):
+			return nil, refusedLoginRate
+		}
+	}
+	began := time.Now()
+	right := compare.verify(given)
+	b.m.verified.Observe(time.Since(began).Seconds())
+	if !right || a == nil || a.password == nil {
+		b.logins.failed(addr, user, time.Now())
+		return nil, refusedLogin
+	}
+	if compare.slow() {
+		a.proof.Store(new(b.verifier.mark(given)))
+	}
+	return a, ""
+}
+
+// decoy is compared with where there is no password: one that takes as long as those that are there.
+func decoy(all accounts) password {
+	var found password = plainPassword{}
+	for _, a := range all {
+		if a.password != nil && a.password.slow() {
+			found = a.password
+		}
+	}
+	return found
+}
+
+// clientCertificate is the one that the client has proved to own, and whose chain ends at Config.ClientCAFile; nil: none.
+func clientCertificate(c *conn) *x509.Certificate {
+	var below net.Conn = c.Conn
+	if ws, ok := below.(*wsConn); ok {
+		below = ws.Conn
+	}
+	t, ok := below.(*tls.Conn)
+	if !ok {
+		return nil
+	}
+	chains := t.ConnectionState().VerifiedChains
+	if len(chains) == 0 {
+		return nil
+	}
+	return chains[0][0]
+}
 
 const (
 	loginWindow  = time.Minute

@@ -9,6 +9,7 @@ const (
 	refusedSessions    = "sessions"
 	refusedLogin       = "login"
 	refusedLoginRate   = "login_rate"
+	refusedLoginBusy   = "login_busy"
 	refusedWill        = "will"
 	refusedProtocol    = "protocol"
 )
@@ -19,6 +20,8 @@ type brokerMetrics struct {
 	slow    *metrics.Counter
 	dropped *metrics.Counter
 	failed  *metrics.Counter
+
+	verified *metrics.Histogram
 }
 
 func newMetrics(reg *metrics.Registry, clients, sessions func() float64) brokerMetrics {
@@ -30,5 +33,7 @@ func newMetrics(reg *metrics.Registry, clients, sessions func() float64) brokerM
 		slow:    reg.Counter("gatepost_broker_slow_clients_total", "Clients dropped because they did not read."),
 		dropped: reg.Counter("gatepost_broker_dropped_total", "Messages to a client dropped because its queue was full."),
 		failed:  reg.Counter("gatepost_broker_deliver_errors_total", "Messages that could not be taken; their clients were disconnected."),
+
+		verified: reg.Histogram("gatepost_broker_login_seconds", "Checking one password, without the time in line.", metrics.Seconds),
 	}
 }

@@ -103,7 +103,7 @@ func (b *Broker) sendWill(c *conn) {
 // that has lost the right since CONNECT sends nothing.
 func (b *Broker) publishWill(c *conn) error {
 	cl, pk := c.client, c.will.packet
-	if !b.accounts.Load().mayPublish(cl.Properties.Username, pk.TopicName) {
+	if !b.mayPublish(cl, pk.TopicName) {
 		return nil
 	}
 	if err := b.deliver(cl, pk); err != nil {
