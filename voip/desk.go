@@ -95,9 +95,10 @@ func (Local) isInput()      {}
 func (EndAll) isInput()     {}
 func (PersonLeft) isInput() {}
 
-// Output is an effect and the call it belongs to.
+// Output is an effect and the call it belongs to, as it is after the step.
 type Output struct {
 	Key    Key
+	Call   Record
 	Effect Effect
 }
 
@@ -162,7 +163,7 @@ func (d *Desk) dial(now time.Time, in Dial) []Output {
 	}
 	c := NewCall(in.Key.Call, in.Key.Room, in.Self, in.Person, d.cfg.Call)
 	if len(d.live) >= d.cfg.Most {
-		return outputs(in.Key, c.refuse(now, Caller, UserBusy))
+		return outputs(c, c.refuse(now, Caller, UserBusy))
 	}
 	d.live[in.Key] = c
 	return d.tell(now, in.Key, Dialed{})
@@ -232,7 +233,7 @@ func (d *Desk) ring(now time.Time) []Output {
 		if len(d.live) >= d.cfg.Most {
 			c.Peer, c.Version = w.ev.From.ID, w.ev.Version
 			d.mark(w.key, mark{at: now, over: true})
-			out = append(out, outputs(w.key, c.refuse(now, Callee, UserBusy))...)
+			out = append(out, outputs(c, c.refuse(now, Callee, UserBusy))...)
 			continue
 		}
 		d.live[w.key] = c
@@ -273,13 +274,14 @@ func (d *Desk) tell(now time.Time, key Key, ev Event) []Output {
 		delete(d.live, key)
 		d.mark(key, mark{at: now, over: true})
 	}
-	return outputs(key, effects)
+	return outputs(c, effects)
 }
 
-func outputs(key Key, effects []Effect) []Output {
+func outputs(c *Call, effects []Effect) []Output {
+	key, rec := Key{c.Room, c.ID}, c.Record()
 	out := make([]Output, 0, len(effects))
 	for _, e := range effects {
-		out = append(out, Output{key, e})
+		out = append(out, Output{key, rec, e})
 	}
 	return out
 }
