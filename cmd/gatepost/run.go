@@ -202,7 +202,8 @@ func (d *daemon) buildMQTT() error {
 			return err
 		}
 		d.broker, err = broker.New(broker.Config{
-			Listeners: m.Listen, CertFile: m.CertFile, KeyFile: m.KeyFile, Accounts: all, Anonymous: m.Anonymous,
+			Listeners: m.Listen, CertFile: m.CertFile, KeyFile: m.KeyFile, ClientCAFile: m.ClientCAFile, Accounts: all, Anonymous: m.Anonymous,
+			Limits:     limits(m),
 			Deliver:    func(ctx context.Context, msg topic.Message) error { return d.gateway.Deliver(ctx, msg) },
 			Wants:      func(name string) bool { return d.gateway != nil && d.gateway.Wants(name) },
 			MaxPayload: int(m.MaxPayload), Log: d.p.Log, Metrics: d.metrics,

@@ -120,17 +120,30 @@ func accounts(cfg *config.Config) ([]broker.Account, error) {
 				p, err := broker.ParsePermission(s)
 				if err != nil {
 					errs = append(errs, cfg.At(fmt.Sprintf("mqtt.accounts[%d].%s[%d]", i, key, j), err))
+					continue
 				}
 				ps = append(ps, p)
 			}
 			return ps
 		}
-		out = append(out, broker.Account{
-			User: a.User, Password: a.Password.Reveal(),
+		next := broker.Account{
+			User: a.User, Password: a.Password.Reveal(), Hash: a.PasswordHash.Reveal(), Certificate: a.Certificate, Anonymous: a.Anonymous,
 			Publish: permissions("publish", a.Publish), Subscribe: permissions("subscribe", a.Subscribe),
-		})
+		}
+		if err := next.Check(); err != nil {
+			errs = append(errs, cfg.At(fmt.Sprintf("mqtt.accounts[%d]", i), err))
+		}
+		out = append(out, next)
 	}
 	return out, config.Join(errs...)
+}
+
+// limits are those of the embedded broker.
+func limits(m *config.MQTT) broker.Limits {
+	return broker.Limits{
+		Connections: m.Limits.Connections, PerAddress: m.Limits.ConnectionsPerAddress, LoginFailures: m.Limits.LoginFailures,
+		ConnectTime: m.Limits.ConnectTime, Sessions: m.Sessions.Max,
+	}
 }
 
 // people are owners and members.

@@ -38,6 +38,18 @@ func (m *Member) defaults() { m.Power = 25 }
 
 func (m *MQTT) defaults() { m.MaxPayload = 4 << 20 }
 
+func (l *MQTTLimits) defaults() {
+	*l = MQTTLimits{Connections: 10_000, ConnectionsPerAddress: 2_000, LoginFailures: 10, ConnectTime: 10 * time.Second}
+}
+
+func (s *MQTTSessions) defaults() { *s = MQTTSessions{Expire: 30 * 24 * time.Hour, Max: 20_000} }
+
+func (q *MQTTQueue) defaults() {
+	*q = MQTTQueue{Messages: 100_000, Bytes: 64 << 20, Full: QueueDropOldest}
+}
+
+func (r *MQTTRetained) defaults() { *r = MQTTRetained{Messages: 50_000, Bytes: 64 << 20} }
+
 func (c *Command) defaults() {
 	c.Grade = GradeOperate
 	c.Expires = 30 * time.Second
@@ -77,6 +89,12 @@ func (c *Config) derive(dir string) {
 	if m := c.MQTT; m != nil && m.URL == "" && m.Listen == nil {
 		m.Listen = []string{"mqtt://127.0.0.1:1883"}
 	}
+	if m := c.MQTT; m != nil && m.URL == "" {
+		section(&m.Limits)
+		section(&m.Sessions)
+		section(&m.Queue)
+		section(&m.Retained)
+	}
 	if t := c.Turn; t != nil && t.Listen == nil {
 		t.Listen = []string{"udp://0.0.0.0:3478", "tcp://0.0.0.0:3478"}
 	}
@@ -102,5 +120,13 @@ func (c *Config) derive(dir string) {
 func or(s *string, byDefault string) {
 	if *s == "" {
 		*s = byDefault
+	}
+}
+
+// section gives a section that was not given its defaults.
+func section[T any](s **T) {
+	if *s == nil {
+		*s = new(T)
+		setDefaults(reflect.ValueOf(*s).Elem())
 	}
 }

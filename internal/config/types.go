@@ -69,25 +69,69 @@ type Member struct {
 
 // MQTT is the embedded broker (Listen) or an outside one (URL); exactly one of the two is set.
 type MQTT struct {
-	Listen     []string  `key:"listen"` // URLs with port: mqtt, mqtts, ws, wss
-	URL        string    `key:"url"`    // with port
-	ClientID   string    `key:"client_id"`
-	User       string    `key:"user"`
-	Password   Secret    `key:"password"`
-	CAFile     string    `key:"ca_file,path"`
-	CertFile   string    `key:"cert_file,path"`
-	KeyFile    string    `key:"key_file,path"`
-	MaxPayload Size      `key:"max_payload"`
-	Anonymous  bool      `key:"anonymous"`
-	Accounts   []Account `key:"accounts"`
+	Listen     []string `key:"listen"` // URLs with port: mqtt, mqtts, ws, wss
+	URL        string   `key:"url"`    // with port
+	ClientID   string   `key:"client_id"`
+	User       string   `key:"user"`
+	Password   Secret   `key:"password"`
+	CAFile     string   `key:"ca_file,path"`
+	CertFile   string   `key:"cert_file,path"`
+	KeyFile    string   `key:"key_file,path"`
+	MaxPayload Size     `key:"max_payload"`
+
+	// The embedded broker only.
+	ClientCAFile string        `key:"client_ca_file,path"` // "": clients are not asked for certificates
+	Anonymous    bool          `key:"anonymous"`
+	Accounts     []Account     `key:"accounts"`
+	Limits       *MQTTLimits   `key:"limits"` // this and the next three: nil with an outside broker only
+	Sessions     *MQTTSessions `key:"sessions"`
+	Queue        *MQTTQueue    `key:"queue"`
+	Retained     *MQTTRetained `key:"retained"`
 }
 
-// Account is somebody who may log in to the embedded broker.
+// Account is somebody who may log in to the embedded broker: by Password or PasswordHash, by Certificate, or by giving no
+// name (Anonymous); at least one is set.
 type Account struct {
-	User      string   `key:"user,required" want:"the name the client logs in with"`
-	Password  Secret   `key:"password,required" want:"a password, or password_file"`
-	Publish   []string `key:"publish"` // topic filters
-	Subscribe []string `key:"subscribe"`
+	User         string   `key:"user,required" want:"the name the client logs in with"`
+	Password     Secret   `key:"password"`
+	PasswordHash Secret   `key:"password_hash"` // argon2id as a PHC string, or bcrypt
+	Certificate  string   `key:"certificate"`   // a name in the client's certificate; "": none lets in
+	Anonymous    bool     `key:"anonymous"`
+	Publish      []string `key:"publish"` // topic filters with {user} and {client}
+	Subscribe    []string `key:"subscribe"`
+}
+
+// MQTTLimits bound what clients can take of the embedded broker. All are more than 0.
+type MQTTLimits struct {
+	Connections           int           `key:"connections"`
+	ConnectionsPerAddress int           `key:"connections_per_address"`
+	LoginFailures         int           `key:"login_failures"` // in a minute
+	ConnectTime           time.Duration `key:"connect_time"`
+}
+
+// MQTTSessions bound what clients leave behind at the embedded broker. Both are more than 0.
+type MQTTSessions struct {
+	Expire time.Duration `key:"expire"`
+	Max    int           `key:"max"`
+}
+
+// The values of MQTTQueue.Full.
+const (
+	QueueDropOldest = "drop_oldest"
+	QueueRefuse     = "refuse"
+)
+
+// MQTTQueue bounds what waits for one session. Both numbers are more than 0.
+type MQTTQueue struct {
+	Messages int    `key:"messages"`
+	Bytes    Size   `key:"bytes"`
+	Full     string `key:"full" oneof:"drop_oldest refuse"`
+}
+
+// MQTTRetained bounds what is retained of all topics. Both are more than 0.
+type MQTTRetained struct {
+	Messages int  `key:"messages"`
+	Bytes    Size `key:"bytes"`
 }
 
 // Device is one rule: what to do with the topics that match. The first rule that matches wins.

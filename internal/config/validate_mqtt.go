@@ -45,6 +45,11 @@ func (r *report) outside(m *MQTT) {
 	if m.Anonymous {
 		r.fail("mqtt.anonymous", "is for the embedded broker (listen)")
 	}
+	for _, key := range []string{"client_ca_file", "limits", "sessions", "queue", "retained"} {
+		if r.places.has("mqtt." + key) {
+			r.fail("mqtt."+key, "is for the embedded broker (listen)")
+		}
+	}
 	secure := false
 	switch u, err := parseURL(m.URL, "mqtt", "mqtts", "ws", "wss"); {
 	case r.failed["mqtt.url"]:
@@ -105,27 +110,17 @@ func (r *report) embedded(m *MQTT) {
 	}
 	r.pair("mqtt", m.CertFile, m.KeyFile)
 	if m.Anonymous && len(m.Accounts) > 0 {
-		r.warn("mqtt.anonymous", "has no effect beside accounts: everybody must log in")
+		r.warn("mqtt.anonymous", "has no effect beside accounts: everybody must log in; an account can be anonymous: true")
+	}
+	if m.ClientCAFile != "" && !r.failed["mqtt.client_ca_file"] && !r.failed["mqtt.listen"] && !slices.ContainsFunc(m.Listen, secureURL) {
+		r.fail("mqtt.client_ca_file", "needs a listener with TLS: mqtts or wss")
 	}
 	r.accounts(m)
+	r.brokerLimits(m)
 }
 
-func (r *report) accounts(m *MQTT) {
-	first := map[string]int{}
-	for i, a := range m.Accounts {
-		at := item("mqtt.accounts", i)
-		if other, twice := first[a.User]; twice && r.given(at+".user", a.User) {
-			r.fail(at+".user", "%s is named twice; first as mqtt.accounts[%d] on line %d", quote(a.User), other,
-				r.places.line(item("mqtt.accounts", other)))
-		} else {
-			first[a.User] = i
-		}
-		for key, filters := range map[string][]string{"publish": a.Publish, "subscribe": a.Subscribe} {
-			if j := slices.Index(filters, ""); j >= 0 && !r.failed[item(at+"."+key, j)] {
-				r.fail(item(at+"."+key, j), "is empty; expected a topic filter such as porch/#")
-			}
-		}
-	}
+func secureURL(text string) bool {
+	return strings.HasPrefix(text, "mqtts://") || strings.HasPrefix(text, "wss://")
 }
 
 // pair wants a certificate and its key together.

@@ -27,6 +27,12 @@ type Account struct {
 	Publish, Subscribe []Permission // nil permits nothing; Publish holds for wills too
 }
 
+// Check tells what is wrong with a, without showing its secrets.
+func (a Account) Check() error {
+	_, err := newAccount(a)
+	return err
+}
+
 // account is immutable but for what proof remembers. Two sets of accounts share it as long as nothing of it has changed,
 // so that pointers tell whether a client still has the rights it logged in with.
 type account struct {
