@@ -17,9 +17,9 @@ type Journal interface {
 	Each(f func(Key, Record)) error
 }
 
-// Leg is the device's side of one call. Do is given the Leg effects of the call in order, the last of them LegClose; it must
-// not block, nor call back before it returns.
-type Leg interface{ Do(e Effect) }
+// Leg is the device's side of one call. Do is given the Leg effects of the call in order, the last of them LegClose, and the
+// call as it is then; it must not block, nor call back before it returns.
+type Leg interface{ Do(r Record, e Effect) }
 
 // RunnerConfig says how a Runner runs. All of it but Log and Now is required.
 type RunnerConfig struct {
@@ -212,11 +212,11 @@ func (r *Runner) do(key Key, rec Record, e Effect) error {
 		r.cfg.Report(e.Summary)
 	case LegPrepare, LegInvite:
 		r.open(key, rec)
-		r.tellLeg(key, e)
+		r.tellLeg(key, rec, e)
 	case LegAnswer, LegAdd, LegNegotiate, LegStreams, LegOfferStands, LegOfferDropped:
-		r.tellLeg(key, e)
+		r.tellLeg(key, rec, e)
 	case LegClose:
-		r.tellLeg(key, e)
+		r.tellLeg(key, rec, e)
 		delete(r.legs, key)
 	default:
 		if err := r.cfg.Send(key, rec, e); err != nil {
@@ -226,9 +226,9 @@ func (r *Runner) do(key Key, rec Record, e Effect) error {
 	return nil
 }
 
-func (r *Runner) tellLeg(key Key, e Effect) {
+func (r *Runner) tellLeg(key Key, rec Record, e Effect) {
 	if l := r.legs[key]; l != nil {
-		l.Do(e)
+		l.Do(rec, e)
 	}
 }
 

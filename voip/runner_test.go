@@ -67,7 +67,7 @@ type legs struct {
 	key Key
 }
 
-func (l legs) Do(e Effect) { l.w.say(string(l.key.Call), describe(e)) }
+func (l legs) Do(_ Record, e Effect) { l.w.say(string(l.key.Call), describe(e)) }
 
 func (w *world) runner(t *testing.T) *Runner {
 	r, err := NewRunner(RunnerConfig{

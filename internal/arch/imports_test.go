@@ -29,6 +29,7 @@ var arrows = map[string][]string{
 
 	"turn":        {},
 	"voip":        {},
+	"voip/leg":    {"voip"},
 	"voip/legacy": {"voip"},
 
 	"store":           {"gateway/lane", "gateway/room"},
