@@ -13,10 +13,15 @@ export CGO_ENABLED := 0
 
 DENDRITE := bin/dendrite bin/generate-keys
 SYNAPSE  := bin/synapse-venv/installed
+PAHO     := bin/paho-venv/installed
+MQTTJS   := bin/mqttjs/installed
 LINT     := bin/golangci-lint
 # True when mosquitto is here, or root could install it.
 MOSQUITTO := { command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
 	{ apt-get install -y -q mosquitto || { apt-get update -q && apt-get install -y -q mosquitto; }; } >&2; }; }
+# The same for mosquitto_pub and mosquitto_sub.
+MOSQUITTO_CLIENTS := { command -v mosquitto_pub >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	{ apt-get install -y -q mosquitto-clients || { apt-get update -q && apt-get install -y -q mosquitto-clients; }; } >&2; }; }
 # GOARCH, or GOARCH/its variable=value.
 PLATFORMS := amd64 arm64 arm/GOARM=7 arm/GOARM=6 mipsle/GOMIPS=softfloat riscv64 386
 
@@ -105,9 +110,22 @@ bench: build release $(DENDRITE) ## how fast and how small: one line a figure; O
 	bin/bench $(if $(ONLY),-only $(ONLY)) $(BENCHFLAGS) | tee $(if $(ONLY),/dev/null,bin/figures/bench.tsv)
 
 .PHONY: fault
-fault: build $(DENDRITE) ## what survives kills, outages and full disks: about half an hour; FAULT_SCALE=0.1, ONLY=Flood
+fault: build $(DENDRITE) $(PAHO) ## what survives kills, outages and full disks: about half an hour; FAULT_SCALE=0.1, ONLY=Flood
+	@$(MOSQUITTO_CLIENTS) || { echo "fault: needs mosquitto_pub and mosquitto_sub: install the package mosquitto-clients" >&2; exit 1; }
 	@mkdir -p bin/figures
 	go test -tags fault -count=1 -timeout 2h -v $(if $(ONLY),-run '$(ONLY)') ./test/fault/ | tee $(if $(ONLY),/dev/null,bin/figures/fault.tsv)
+
+.PHONY: fault-race
+fault-race: go-version $(PAHO) ## the broker's part of it, once, with a gatepost under the race detector (needs a C compiler)
+	@$(MOSQUITTO_CLIENTS) || { echo "fault-race: needs mosquitto_pub and mosquitto_sub: install the package mosquitto-clients" >&2; exit 1; }
+	@mkdir -p bin/race
+	CGO_ENABLED=1 go build -race -tags $(TAGS) -o bin/race/gatepost ./cmd/gatepost
+	FAULT_BIN=../../bin/race FAULT_RACE=1 go test -tags fault -count=1 -timeout 1h -v -run '$(or $(ONLY),^TestBroker)' ./test/fault/
+
+.PHONY: soak
+soak: build $(PAHO) ## a thousand MQTT clients that come and go at the embedded broker, for FOR (10m)
+	@mkdir -p bin/figures
+	SOAK=$(or $(FOR),10m) go test -tags fault -count=1 -timeout 2h -v -run '^TestBrokerSoak$$' ./test/fault/ | tee bin/figures/soak.tsv
 
 .PHONY: figures
 figures: ## what bench, fault and interop printed when they ran last, as docs/bench/figures.tsv
@@ -143,6 +161,31 @@ $(SYNAPSE): test/synapse/requirements.txt
 	@mkdir -p bin
 	@python3 -m venv $(@D)
 	@$(@D)/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r test/synapse/requirements.txt
+	@touch $@
+
+# The wheel is installed; of the source package only the tests are used, as files.
+$(PAHO): test/clients/requirements.txt
+	@python3 -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || \
+		{ echo "paho-mqtt needs Python 3.10 or later and its venv module: install python3 and python3-venv" >&2; exit 1; }
+	@echo "installing paho-mqtt, an MQTT client, for the tests"
+	@rm -rf $(@D)
+	@mkdir -p bin
+	@python3 -m venv $(@D)
+	@$(@D)/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r test/clients/requirements.txt
+	@$(@D)/bin/pip download --quiet --disable-pip-version-check --require-hashes --no-deps --no-binary :all: -d $(@D)/source -r test/clients/requirements.txt
+	@mkdir -p $(@D)/suite
+	@tar -xzf $(@D)/source/paho_mqtt-*.tar.gz -C $(@D)/suite --strip-components 1
+	@touch $@
+
+# Nothing of it runs when it is installed; every file has its hash.
+$(MQTTJS): test/clients/package.json test/clients/package-lock.json
+	@node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20)' 2>/dev/null || \
+		{ echo "MQTT.js needs Node 20 or later and npm: install nodejs and npm" >&2; exit 1; }
+	@echo "installing MQTT.js, an MQTT client, for the tests"
+	@rm -rf $(@D)
+	@mkdir -p $(@D)
+	@cp $^ $(@D)/
+	@npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund --loglevel error
 	@touch $@
 
 $(LINT): tools/lint/go.mod tools/lint/go.sum | go-version

@@ -17,7 +17,7 @@ import (
 type Message struct {
 	Topic     string
 	Payload   []byte
-	QoS       byte // 0 or 1
+	QoS       byte // 0 or 1; with Raw also 2
 	Retain    bool
 	Duplicate bool // only of messages that arrive
 }
