@@ -154,7 +154,7 @@ func (c *Client) Receive(deadline time.Time) (Packet, error) {
 
 // Auth adds the credential, realm and nonce to a request and signs it.
 func (c *Client) Auth(m *Builder) *Builder {
-	return m.Add(Username, []byte(c.Cred.Username)).Add(Realm, []byte(c.Realm)).Add(Nonce, []byte(c.Nonce)).Sign(c.Cred.Key(c.Realm))
+	return m.Add(Username, []byte(c.Cred.Username)).Add(Nonce, []byte(c.Nonce)).Add(Realm, []byte(c.Realm)).Sign(c.Cred.Key(c.Realm))
 }
 
 // Ask does a request with the attributes that fill adds, learning realm and nonce where the relay wants others. A failure
