@@ -57,6 +57,19 @@ func (c *Counter) Add(n float64, values ...string) {
 	}
 }
 
+// CounterFunc makes a counter that f answers whenever it is read: a number that never goes down. f is called from many
+// goroutines. labels are names and values in turn; one name of metric may be made with each of its labels' values.
+func (r *Registry) CounterFunc(name, help string, f func() float64, labels ...string) {
+	if r == nil {
+		return
+	}
+	fixed := prometheus.Labels{}
+	for i := 0; i+1 < len(labels); i += 2 {
+		fixed[labels[i]] = labels[i+1]
+	}
+	r.reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: fixed}, f))
+}
+
 // Gauge goes up and down. Safe for concurrent use.
 type Gauge struct{ vec *prometheus.GaugeVec }
 

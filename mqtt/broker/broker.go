@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -38,9 +37,11 @@ type Broker struct {
 	logins logins
 	places places
 	news   news
+	kicked kicks
 
-	listeners []net.Listener
-	cert      *certificate
+	sysRetained atomic.Int64 // retained messages under $SYS
+	listeners   []net.Listener
+	cert        *certificate
 
 	running    atomic.Bool
 	stopping   chan struct{}   // closed when Run was asked to stop
@@ -76,8 +77,8 @@ func New(cfg Config) (*Broker, error) {
 	b.order.Store(firstOrder)
 	b.server = mqtt.New(&mqtt.Options{
 		Capabilities:             capabilities(cfg),
-		ClientNetWriteBufferSize: 1, // conn has a buffer; the library's own may keep a message back
-		SysTopicResendInterval:   3600,
+		ClientNetWriteBufferSize: 1,                             // conn has a buffer; the library's own may keep a message back
+		SysTopicResendInterval:   sysNever,                      // see sys
 		Logger:                   slog.New(slog.DiscardHandler), // it logs whole packets
 	})
 	if err := b.server.AddHook(&hook{b: b}, nil); err != nil {
@@ -85,9 +86,7 @@ func New(cfg Config) (*Broker, error) {
 	}
 	b.self = b.server.NewClient(nil, "", "gatepost", true)
 	b.self.Properties.ProtocolVersion = 5 // so that a will's expiry counts
-	b.m = newMetrics(cfg.Metrics,
-		func() float64 { return float64(len(b.Clients())) },
-		func() float64 { return float64(b.server.Clients.Len()) })
+	b.m = newMetrics(cfg.Metrics, b)
 	return b, nil
 }
 
@@ -161,6 +160,7 @@ func (b *Broker) Run(ctx context.Context) error {
 		return fmt.Errorf("start the broker: %w", err)
 	}
 	b.running.Store(true)
+	b.wg.Go(b.publishSys)
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -428,27 +428,4 @@ func (b *Broker) current(c *conn) bool {
 		return len(all) == 0
 	}
 	return all[c.account.user] == c.account
-}
-
-// Client is a connected client.
-type Client struct {
-	ID      string // as it calls itself; unique within its account
-	Account string // "" where there are no accounts
-	Address string // host:port
-	Since   time.Time
-}
-
-// Clients lists the connected clients by account and id.
-func (b *Broker) Clients() []Client {
-	var all []Client
-	for _, c := range b.allConns() {
-		if !c.established.Load() {
-			continue
-		}
-		all = append(all, Client{c.clientID, c.account.name(), c.RemoteAddr().String(), c.since})
-	}
-	slices.SortFunc(all, func(a, b Client) int {
-		return cmp.Or(cmp.Compare(a.Account, b.Account), cmp.Compare(a.ID, b.ID), a.Since.Compare(b.Since))
-	})
-	return all
 }

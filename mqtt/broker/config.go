@@ -39,6 +39,7 @@ type Config struct {
 	MaxPayload int    // bytes of one message, both ways; 0 means 4 MiB
 	Limits     Limits // the zero value is usable
 
+	Version string            // told under $SYS; "" means "gatepost"
 	Log     *slog.Logger      // nil: silent
 	Metrics *metrics.Registry // nil: none
 }
@@ -76,6 +77,9 @@ func (cfg *Config) check() ([]listenURL, error) {
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Version == "" {
+		cfg.Version = "gatepost"
 	}
 	if cfg.MaxPayload == 0 {
 		cfg.MaxPayload = defaultMaxPayload

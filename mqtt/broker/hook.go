@@ -73,6 +73,9 @@ func (h *hook) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 
 // admitSession checks that there is room for the session.
 func (h *hook) admitSession(cl *mqtt.Client) (reason string, code packets.Code) {
+	if h.b.kicked.has(cl.ID) {
+		return refusedSessions, packets.ErrServerBusy
+	}
 	if _, ok := h.b.server.Clients.Get(cl.ID); !ok && h.b.server.Clients.Len() >= h.b.cfg.Limits.Sessions {
 		return refusedSessions, packets.ErrQuotaExceeded
 	}

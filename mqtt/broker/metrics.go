@@ -1,6 +1,10 @@
 package broker
 
-import "github.com/gatepost/gatepost/internal/metrics"
+import (
+	"sync/atomic"
+
+	"github.com/gatepost/gatepost/internal/metrics"
+)
 
 // Why a connection was refused: the label of refused.
 const (
@@ -24,9 +28,17 @@ type brokerMetrics struct {
 	verified *metrics.Histogram
 }
 
-func newMetrics(reg *metrics.Registry, clients, sessions func() float64) brokerMetrics {
-	reg.GaugeFunc("gatepost_broker_clients", "MQTT clients that are connected to the embedded broker.", clients)
-	reg.GaugeFunc("gatepost_broker_sessions", "Sessions of the embedded broker, connected or not.", sessions)
+func newMetrics(reg *metrics.Registry, b *Broker) brokerMetrics {
+	info := b.server.Info
+	reg.GaugeFunc("gatepost_broker_clients", "MQTT clients that are connected to the embedded broker.", func() float64 { return float64(b.connected()) })
+	reg.GaugeFunc("gatepost_broker_sessions", "Sessions of the embedded broker, connected or not.", func() float64 { return float64(b.server.Clients.Len()) })
+	reg.GaugeFunc("gatepost_broker_retained_messages", "Retained messages of the embedded broker.", func() float64 { return float64(b.retainedCount()) })
+	const messagesHelp = "PUBLISH packets of the embedded broker's clients (in), and to them (out)."
+	reg.CounterFunc("gatepost_broker_messages_total", messagesHelp, counted(&info.MessagesReceived), "direction", "in")
+	reg.CounterFunc("gatepost_broker_messages_total", messagesHelp, counted(&info.MessagesSent), "direction", "out")
+	const bytesHelp = "Bytes of the embedded broker's clients (in), and to them (out)."
+	reg.CounterFunc("gatepost_broker_bytes_total", bytesHelp, counted(&info.BytesReceived), "direction", "in")
+	reg.CounterFunc("gatepost_broker_bytes_total", bytesHelp, counted(&info.BytesSent), "direction", "out")
 	return brokerMetrics{
 		refused: reg.Counter("gatepost_broker_refused_total", "Connections refused, by reason.", "reason"),
 		panics:  reg.Counter("gatepost_broker_decoder_panics_total", "Connections ended because what they sent made the decoder panic."),
@@ -36,4 +48,9 @@ func newMetrics(reg *metrics.Registry, clients, sessions func() float64) brokerM
 
 		verified: reg.Histogram("gatepost_broker_login_seconds", "Checking one password, without the time in line.", metrics.Seconds),
 	}
+}
+
+// counted reads one of the library's counters.
+func counted(n *int64) func() float64 {
+	return func() float64 { return float64(atomic.LoadInt64(n)) }
 }
