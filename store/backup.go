@@ -10,10 +10,11 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// WriteTo writes a snapshot of the whole store to w: a file that CheckFile can check and Restore can put in place. Commits go
-// on meanwhile, but the file grows with them until it returns, so w should be a local file. Safe for concurrent use.
-func (s *Store) WriteTo(w io.Writer) (n int64, err error) {
-	err = s.view(func(tx *bbolt.Tx) error {
+// WriteTo writes a snapshot of the whole file to w: one that CheckFile can check and Restore (of a Store) can put in place.
+// Commits go on meanwhile, but the file grows with them until it returns, so w should be a local file. Safe for concurrent
+// use.
+func (e *engine) WriteTo(w io.Writer) (n int64, err error) {
+	err = e.view(func(tx *bbolt.Tx) error {
 		n, err = tx.WriteTo(w)
 		return err
 	})
@@ -72,13 +73,4 @@ type Size struct {
 	File  int64 // of the file
 	Used  int64 // of it in use; the rest is used again before the file grows
 	Limit int64 // of Used, beyond which only what takes away is let in
-}
-
-// Size is the size of the store. Safe for concurrent use.
-func (s *Store) Size() (Size, error) {
-	info, err := os.Stat(s.file)
-	if err != nil {
-		return Size{}, fmt.Errorf("store: %w", err)
-	}
-	return Size{File: info.Size(), Used: s.used.Load(), Limit: s.limit}, nil
 }

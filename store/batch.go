@@ -20,7 +20,7 @@ type batch struct {
 	records *bbolt.Bucket
 	spaces  *bbolt.Bucket
 
-	arena   []byte // holds encoded values until the transaction has ended
+	arena   arena
 	first   uint64 // the record sequence before this batch
 	touched []*index
 	woken   []ids.RoomKey
@@ -42,30 +42,16 @@ func (b *batch) begin(s *Store, tx *bbolt.Tx, now time.Time) {
 	b.records, b.spaces = tx.Bucket(names.records), tx.Bucket(names.spaces)
 	b.records.FillPercent = appendFill
 	b.first = s.lastSeq
-	b.arena, b.touched, b.woken, b.aside, b.dropped, b.deadOut = b.arena[:0], b.touched[:0], b.woken[:0], b.aside[:0], 0, 0
+	b.touched, b.woken, b.aside, b.dropped, b.deadOut = b.touched[:0], b.woken[:0], b.aside[:0], 0, 0
 	clear(b.evicted)
-	if cap(b.arena) > maxArena {
-		b.arena = nil
-	}
+	b.arena.reset()
 }
-
-// maxArena is how much memory is kept for the next batch.
-const maxArena = 2 << 20
 
 // appendFill is how full pages are packed that are only ever added to at the end.
 const appendFill = 0.95
 
-// keep gives room for an encoded value that lives until the transaction has ended: bbolt does not copy values before.
-// f appends to what it gets.
-func (b *batch) keep(f func(dst []byte) []byte) []byte {
-	start := len(b.arena)
-	if cap(b.arena)-start < 4<<10 {
-		b.arena = make([]byte, 0, max(2*cap(b.arena), 64<<10)) // the old one stays alive through the values in it
-		start = 0
-	}
-	b.arena = f(b.arena)
-	return b.arena[start:len(b.arena):len(b.arena)]
-}
+// keep gives room for an encoded value that lives until the transaction has ended. f appends to what it gets.
+func (b *batch) keep(f func(dst []byte) []byte) []byte { return b.arena.keep(f) }
 
 // lane is the index of a lane that this batch is going to change; made if there is none.
 func (b *batch) lane(key ids.RoomKey) *index {

@@ -79,6 +79,10 @@ func CheckFile(path string) (r Report, err error) {
 
 func (r *Report) look(tx *bbolt.Tx) {
 	names := buckets()
+	if name, err := tableName(tx); err != nil || name != "" {
+		r.lookTable(tx)
+		return
+	}
 	version, err := readSchema(tx)
 	switch {
 	case err != nil:
@@ -118,6 +122,30 @@ func (r *Report) look(tx *bbolt.Tx) {
 	}
 	r.Lanes = len(lanes)
 	r.Aside = int(tx.Bucket(names.damaged).Sequence())
+}
+
+// lookTable is look for the file of a Table.
+func (r *Report) lookTable(tx *bbolt.Tx) {
+	version, err := readSchema(tx)
+	switch {
+	case err != nil || tx.Bucket(buckets().damaged) == nil:
+		r.fatal = fmt.Errorf("%w: schema version: %w", ErrCorrupt, errDamaged)
+	case version > tableVersion:
+		r.fatal = fmt.Errorf("%w: it has schema %d, this one knows %d", ErrNewer, version, tableVersion)
+	}
+	if r.Schema = version; r.fatal != nil {
+		r.Problems = append(r.Problems, r.fatal.Error())
+		return
+	}
+	_ = tx.ForEach(func(name []byte, bucket *bbolt.Bucket) error { // returns what the functions do: nil
+		return bucket.ForEach(func(k, v []byte) error {
+			if r.Values++; unsealed(k, v) {
+				r.damage("%s %x: damaged", name, k)
+			}
+			return nil
+		})
+	})
+	r.Aside = int(tx.Bucket(buckets().damaged).Sequence())
 }
 
 // bad says whether a value of a bucket other than that of the records cannot be used.

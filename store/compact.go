@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -18,15 +19,30 @@ const compactFrom = 32 << 20
 // compactTx is how many bytes one transaction of a compaction writes.
 const compactTx = 8 << 20
 
-// Compact makes the file of the store in a folder as small as it can be. No process may use it meanwhile (ErrLocked). A
-// crash or an error leaves the old file as it was. It gives the size before and after, in bytes.
-func Compact(folder string) (before, after int64, err error) {
+// Compact makes the file of the store in a folder, and those of the tables that are there, as small as they can be. No
+// process may use them meanwhile (ErrLocked). A crash or an error leaves each file as it was, or done. It gives the size of
+// all before and after, in bytes.
+func Compact(folder string, tables ...string) (before, after int64, err error) {
 	lock, err := lockFolder(folder)
 	if err != nil {
 		return 0, 0, err
 	}
 	defer func() { _ = lock.Close() }() // nothing is written to it
-	file := filepath.Join(folder, fileName)
+	for _, name := range append([]string{fileName}, tables...) {
+		file := filepath.Join(folder, name)
+		if _, err := os.Stat(file); name != fileName && errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		was, is, err := compactFile(file)
+		if err != nil {
+			return 0, 0, err
+		}
+		before, after = before+was, after+is
+	}
+	return before, after, nil
+}
+
+func compactFile(file string) (before, after int64, err error) {
 	db, err := openFile(file, 0)
 	if err != nil {
 		return 0, 0, err
@@ -63,25 +79,25 @@ func compactTo(temp string, db *bbolt.DB) error {
 
 // compactAtOpen makes the file smaller when that is worthwhile and gives the open file, the old one or the new. That it
 // could not be made smaller (the disk may be full) is only logged.
-func (s *Store) compactAtOpen(db *bbolt.DB) (*bbolt.DB, error) {
-	info, err := os.Stat(s.file)
+func compactAtOpen(file string, db *bbolt.DB, maxSize int64, log *slog.Logger) (*bbolt.DB, error) {
+	info, err := os.Stat(file)
 	stats := db.Stats()
 	if err != nil || info.Size() < compactFrom || int64(stats.FreePageN)*int64(db.Info().PageSize) < info.Size()/2 {
 		return db, nil
 	}
 	start := time.Now()
-	temp := s.file + ".new"
+	temp := file + ".new"
 	if err := compactTo(temp, db); err != nil {
-		s.log.Warn("store could not be made smaller", logkey.Error, err.Error())
+		log.Warn("store could not be made smaller", logkey.File, file, logkey.Error, err.Error())
 		_ = os.Remove(temp) // made again the next time
 		return db, nil
 	}
 	if err := db.Close(); err != nil {
 		return nil, fmt.Errorf("store: close: %w", err)
 	}
-	if err := putInPlace(temp, s.file); err != nil {
+	if err := putInPlace(temp, file); err != nil {
 		return nil, fmt.Errorf("store: compact: %w", err)
 	}
-	s.log.Info("store made smaller", logkey.Bytes, info.Size(), logkey.Took, time.Since(start))
-	return openFile(s.file, s.opts.MaxSize)
+	log.Info("store made smaller", logkey.File, file, logkey.Bytes, info.Size(), logkey.Took, time.Since(start))
+	return openFile(file, maxSize)
 }

@@ -146,7 +146,7 @@ func TestMangledPagesNeverPanic(t *testing.T) {
 
 func FuzzCheckPages(f *testing.F) {
 	folder := f.TempDir()
-	if err := create(folder); err != nil {
+	if err := create(filepath.Join(folder, fileName), layOut); err != nil {
 		f.Fatal(err)
 	}
 	whole := readFile(f, folder)
@@ -193,7 +193,7 @@ func TestDamagedSchemaVersionIsCorrupt(t *testing.T) {
 
 func TestMigration(t *testing.T) {
 	folder := t.TempDir()
-	if err := create(folder); err != nil {
+	if err := create(filepath.Join(folder, fileName), layOut); err != nil {
 		t.Fatal(err)
 	}
 	// A file as version 0 might have been: without a bucket that version 1 has.

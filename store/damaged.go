@@ -3,6 +3,8 @@ package store
 import (
 	"bytes"
 
+	"go.etcd.io/bbolt"
+
 	"github.com/gatepost/gatepost/internal/logkey"
 )
 
@@ -13,21 +15,25 @@ const (
 )
 
 // putAside keeps a damaged value apart. The caller deletes or overwrites it at its old place.
-func (b *batch) putAside(bucket, key, value []byte, reason string) error {
-	aside := b.tx.Bucket(buckets().damaged)
-	seq, err := aside.NextSequence()
-	if err != nil {
-		return err
+func putAside(tx *bbolt.Tx, bucket, key, value []byte) (seq uint64, err error) {
+	aside := tx.Bucket(buckets().damaged)
+	if seq, err = aside.NextSequence(); err != nil {
+		return 0, err
 	}
 	if seq > maxDamaged {
 		if err := aside.Delete(seqKey(seq - maxDamaged)); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	payload := appendString(appendString(nil, string(bucket)), string(key))
 	payload = append(payload, value[:min(len(value), maxDamagedBytes)]...)
+	return seq, aside.Put(seqKey(seq), seal(nil, payload))
+}
+
+func (b *batch) putAside(bucket, key, value []byte, reason string) error {
+	seq, err := putAside(b.tx, bucket, key, value)
 	b.aside = append(b.aside, setAside{string(bucket), reason, seq})
-	return aside.Put(seqKey(seq), seal(nil, payload))
+	return err
 }
 
 // dropDamaged sets the values of the given keys of a bucket aside, if they are still bad: a writer may have been faster.
@@ -36,7 +42,7 @@ func (s *Store) dropDamaged(bucket []byte, keys [][]byte, bad func(key, value []
 	if len(keys) == 0 {
 		return
 	}
-	r := s.queue.request(func(b *batch) error {
+	r := s.request(func(b *batch) error {
 		from := b.tx.Bucket(bucket)
 		for _, key := range keys {
 			value := from.Get(key)

@@ -157,7 +157,7 @@ func (s *Store) Drop(seq uint64) error {
 // editDead commits what f makes of a dead letter, and its end.
 func (s *Store) editDead(seq uint64, f func(b *batch, value []byte) error) error {
 	found := false
-	r := s.queue.request(func(b *batch) error {
+	r := s.request(func(b *batch) error {
 		dead := b.tx.Bucket(buckets().dead)
 		value := dead.Get(seqKey(seq))
 		if found = value != nil; !found {

@@ -1,6 +1,7 @@
-// Package store keeps everything of gatepost that must survive a crash, in one bbolt file: the lanes of the outbox, the
-// inbox of Matrix events, dead letters, and named spaces of values for the other parts. It is the only package that
-// knows bbolt.
+// Package store keeps everything of gatepost that must survive a crash in bbolt files, and is the only package that knows
+// bbolt. A Store holds the lanes of the outbox, the inbox of Matrix events, dead letters, and named spaces of values for the
+// other parts. A Table, beside it in a file of its own, holds rows whose meaning is their owner's: what the embedded broker
+// keeps for its clients. What both do alike is the engine.
 //
 // Promises
 //

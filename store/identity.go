@@ -48,7 +48,7 @@ func (s *Store) Identify(id Identity) error {
 	if err != nil {
 		return fmt.Errorf("store: identity: %w", err)
 	}
-	return s.do(s.queue.request(func(b *batch) error {
+	return s.do(s.request(func(b *batch) error {
 		return b.tx.Bucket(buckets().meta).Put([]byte(keyIdentity), seal(nil, payload))
 	}, 1, len(payload)))
 }

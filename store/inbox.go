@@ -65,7 +65,7 @@ type inboxPart struct {
 }
 
 func (s *Store) acceptPart(p *inboxPart) (fresh int, err error) {
-	r := s.queue.request(func(b *batch) error {
+	r := s.request(func(b *batch) error {
 		fresh = 0
 		names := buckets()
 		if p.source != "" {

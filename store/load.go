@@ -11,16 +11,6 @@ import (
 	"github.com/gatepost/gatepost/internal/logkey"
 )
 
-// view runs f in a reading transaction. Panics and faults of reading mangled pages come back as errors.
-func (s *Store) view(f func(tx *bbolt.Tx) error) error {
-	s.closing.RLock()
-	defer s.closing.RUnlock()
-	if s.closed {
-		return ErrClosed
-	}
-	return guard(func() error { return s.db.View(f) })
-}
-
 // guard runs f, which reads pages. bbolt panics or faults on mangled ones; that comes back as ErrCorrupt.
 func guard(f func() error) (err error) {
 	defer func() {
@@ -104,7 +94,8 @@ func (s *Store) rebuild(b *batch) {
 		})
 	})
 	if err != nil {
-		s.failed = fmt.Errorf("%w: %w", ErrFatal, err)
+		err = fmt.Errorf("%w: %w", ErrFatal, err)
+		s.failed.CompareAndSwap(nil, &err)
 	}
 	for key, old := range before {
 		x := s.lanes[key]

@@ -48,24 +48,14 @@ const (
 
 // Store is one open store. Safe for concurrent use.
 type Store struct {
+	engine
 	opts    Options
-	file    string
 	lock    *os.File
-	db      *bbolt.DB
-	log     *slog.Logger
 	metrics *meters
 	bounds  lane.Bounds
 	seed    maphash.Seed
-	limit   int64 // bytes in use beyond which only relief is let in
-	commit  func(*bbolt.Tx) error
 	wake    atomic.Pointer[func(ids.RoomKey)]
-	used    atomic.Int64 // bytes of the file that are in use
-	full    atomic.Bool
-
-	queue queue
-	group []*request // the leader's, and so is everything to batch
-	todo  []*request
-	batch batch
+	batch   batch // the leader's
 
 	// mu guards what follows. It is taken after no other lock of the package but closing, and never held while a
 	// transaction is written.
@@ -75,10 +65,6 @@ type Store struct {
 	lastSeq uint64
 	dead    deadCount
 	damaged int
-	failed  error
-
-	closing sync.RWMutex // held for reading by every transaction; before mu
-	closed  bool
 }
 
 // Open opens the store in a folder, or makes one. Errors: ErrLocked, ErrCorrupt, ErrNewer, or what the file system says.
@@ -87,11 +73,14 @@ func Open(o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		opts: o, file: filepath.Join(o.Path, fileName), log: o.Log, seed: maphash.MakeSeed(),
-		bounds: lane.MakeBounds(o.LaneRecords, o.LaneBytes), limit: o.MaxSize - reserve(o.MaxSize),
-		commit: (*bbolt.Tx).Commit,
+		opts: o, seed: maphash.MakeSeed(), bounds: lane.MakeBounds(o.LaneRecords, o.LaneBytes),
+		engine: engine{
+			file: filepath.Join(o.Path, fileName), log: o.Log, limit: o.MaxSize - reserve(o.MaxSize), now: o.Now,
+			commit: (*bbolt.Tx).Commit,
+		},
 	}
-	s.idle.L = &s.mu
+	s.owner, s.idle.L = s, &s.mu
+	s.took = func(seconds float64) { s.metrics.commitSeconds.Observe(seconds) }
 	if err := os.MkdirAll(o.Path, 0o700); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
@@ -140,19 +129,8 @@ func (o *Options) fill() error {
 func reserve(maxSize int64) int64 { return allocSize + min(max(maxSize/16, 2<<20), 16<<20) }
 
 func (s *Store) open() error {
-	switch _, err := os.Stat(s.file); {
-	case errors.Is(err, os.ErrNotExist):
-		if err := create(s.opts.Path); err != nil {
-			return fmt.Errorf("store: create %s: %w", s.file, err)
-		}
-	case err != nil:
-		return fmt.Errorf("store: %w", err)
-	}
-	db, err := openFile(s.file, s.opts.MaxSize)
+	db, err := openOrCreate(s.file, s.opts.MaxSize, s.log, layOut)
 	if err != nil {
-		return err
-	}
-	if db, err = s.compactAtOpen(db); err != nil {
 		return err
 	}
 	s.db = db
@@ -160,6 +138,23 @@ func (s *Store) open() error {
 		return errors.Join(err, db.Close())
 	}
 	return nil
+}
+
+// openOrCreate opens a file, or makes one with what layOut puts into it. A file that is mostly empty is made smaller.
+func openOrCreate(file string, maxSize int64, log *slog.Logger, layOut func(*bbolt.Tx) error) (*bbolt.DB, error) {
+	switch _, err := os.Stat(file); {
+	case errors.Is(err, os.ErrNotExist):
+		if err := create(file, layOut); err != nil {
+			return nil, fmt.Errorf("store: create %s: %w", file, err)
+		}
+	case err != nil:
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	db, err := openFile(file, maxSize)
+	if err != nil {
+		return nil, err
+	}
+	return compactAtOpen(file, db, maxSize, log)
 }
 
 // start brings the file to the newest schema and builds what is kept in memory.
@@ -183,8 +178,8 @@ func (s *Store) start() error {
 }
 
 // create makes a new file under another name first, since a half made one could not be opened.
-func create(folder string) error {
-	temp := filepath.Join(folder, fileName+".new")
+func create(file string, layOut func(*bbolt.Tx) error) error {
+	temp := file + ".new"
 	if err := os.Remove(temp); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
@@ -195,7 +190,7 @@ func create(folder string) error {
 	if err := errors.Join(db.Update(layOut), db.Sync(), db.Close()); err != nil {
 		return err
 	}
-	return putInPlace(temp, filepath.Join(folder, fileName))
+	return putInPlace(temp, file)
 }
 
 // putInPlace renames a file that is fsynced and makes the new name durable.
@@ -263,19 +258,11 @@ func checkPagesOf(path string) error {
 
 // Close ends the store. It waits for transactions that are going on; what is called later returns ErrClosed.
 func (s *Store) Close() error {
-	s.mu.Lock()
-	if s.failed == nil {
-		s.failed = ErrClosed
-	}
-	s.idle.Broadcast()
-	s.mu.Unlock()
-	s.closing.Lock()
-	defer s.closing.Unlock()
-	if s.closed {
+	was, err := s.shut()
+	if !was {
 		return nil
 	}
-	s.closed = true
-	if err := errors.Join(s.db.Close(), s.lock.Close()); err != nil {
+	if err := errors.Join(err, s.lock.Close()); err != nil {
 		s.log.Error("closing the store failed", logkey.Error, err.Error())
 		return fmt.Errorf("store: close: %w", err)
 	}

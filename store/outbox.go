@@ -53,8 +53,8 @@ func (s *Store) pick(key ids.RoomKey, now int64) (seq uint64, expired bool, late
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	x := s.settled(key)
-	if s.failed != nil || x == nil || x.inFlight != 0 {
-		return 0, false, 0, s.failed
+	if err := s.failure(); err != nil || x == nil || x.inFlight != 0 {
+		return 0, false, 0, err
 	}
 	pos, expired, ok, later := x.next(now)
 	if !ok || expired {
@@ -69,7 +69,7 @@ func (s *Store) pick(key ids.RoomKey, now int64) (seq uint64, expired bool, late
 func (s *Store) settled(key ids.RoomKey) *index {
 	for {
 		x := s.lanes[key]
-		if x == nil || !x.busy || s.failed != nil {
+		if x == nil || !x.busy || s.failure() != nil {
 			return x
 		}
 		s.idle.Wait()
@@ -127,7 +127,7 @@ func (s *Store) setRecordAside(key ids.RoomKey, seq uint64) error {
 
 // tend commits a change to one lane that adds nothing.
 func (s *Store) tend(key ids.RoomKey, f func(*batch, *index) error) error {
-	r := s.queue.request(func(b *batch) error {
+	r := s.request(func(b *batch) error {
 		x := s.lanes[key]
 		if x == nil {
 			return nil
