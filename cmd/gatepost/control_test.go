@@ -98,6 +98,33 @@ func (f *fakeGateway) Backup(_ context.Context, w io.Writer) error {
 	return err
 }
 
+func (f *fakeGateway) BrokerClients(context.Context) ([]brokerClientInfo, error) {
+	return []brokerClientInfo{
+		{Client: "lamp\x1b[2J", Account: "house", Connected: true, Since: when, Address: "192.0.2.7:4711", Protocol: "5", Transport: "mqtts", Subscriptions: 2},
+		{Client: "door", Protocol: "3.1.1", Waiting: 12},
+	}, nil
+}
+
+func (f *fakeGateway) BrokerRetained(_ context.Context, r retainedRequest) (retainedReply, error) {
+	if r.Filter == "none" {
+		return retainedReply{Messages: []retainedInfo{}}, nil
+	}
+	return retainedReply{Messages: []retainedInfo{{Topic: "a/b", QoS: 1, Bytes: 2, Text: "on"}, {Topic: "a/c", Bytes: 9}}, Total: 7}, nil
+}
+
+func (f *fakeGateway) DropRetained(_ context.Context, r retainedRequest) (int, error) {
+	f.note("drop retained", r.Filter)
+	return 7, nil
+}
+
+func (f *fakeGateway) BrokerKick(_ context.Context, r kickRequest) error {
+	if r.Client == "nobody" {
+		return noClient("nobody")
+	}
+	f.note("kick", jsonOf(r))
+	return nil
+}
+
 func jsonOf(v any) string {
 	b, err := json.Marshal(v)
 	if err != nil {
@@ -119,6 +146,7 @@ func serve(t *testing.T, f *fakeGateway) string {
 		t.Fatal(err)
 	}
 	serveControl(s, f)
+	serveBrokerControl(s, f)
 	if err := s.Listen(); err != nil {
 		t.Fatal(err)
 	}
@@ -170,6 +198,16 @@ func TestCommandLineAgainstARunningGateway(t *testing.T) {
 		{args: "send --device heater --command set -- -5", state: "confirmed", out: []string{"set: confirmed"}, done: "run heater set -5"},
 		{args: "send --device porch --command unlock", state: "refused", code: 1, err: "unlock: refused: the room is public", done: "run porch unlock"},
 		{args: "send --device porch --command unlock --json", state: "unknown", code: 1, out: []string{`"state": "unknown"`}, err: "unlock: unknown", done: "run porch unlock"},
+		{args: "broker clients", out: []string{"lamp\uFFFD[2J  house    connected", "192.0.2.7:4711", "door      -        away       -"}},
+		{args: "broker clients --json", out: []string{`"transport": "mqtts"`, `"waiting": 12`}},
+		{args: "broker retained", out: []string{"a/b    1    2      on", "a/c    0    9      (not text)", "... and 5 more; give a filter."}},
+		{args: "broker retained none", out: []string{"No retained message."}},
+		{args: "broker retained none --json", out: []string{`"messages": []`}},
+		{args: "broker retained a/# --delete", out: []string{"7 deleted."}, done: "drop retained a/#"},
+		{args: "broker retained --delete", code: 2, err: "say which to delete"},
+		{args: "broker kick lamp", out: []string{"lamp is disconnected."}, done: `kick {"client":"lamp"}`},
+		{args: "broker kick lamp --account= --forget", out: []string{"lamp is disconnected and forgotten."}, done: `kick {"client":"lamp","account":"","forget":true}`},
+		{args: "broker kick nobody", code: 1, err: `there is no client "nobody"`},
 		{args: "backup -", out: []string{"whole"}},
 		{args: "backup -", state: "broken", code: 1, err: "Input/output error"},
 	} {

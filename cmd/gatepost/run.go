@@ -101,6 +101,7 @@ func (d *daemon) build(group *lifecycle.Group) error {
 		group.Add(lifecycle.Part{Name: "matrix", Start: listen(d.matrix.Listen), Run: d.matrix.Run})
 		serveControl(server, &controller{d})
 	}
+	serveBrokerControl(server, brokerController{d.broker})
 	if d.broker != nil {
 		group.Add(lifecycle.Part{Name: "broker", Start: listen(d.broker.Listen), Run: d.broker.Run})
 	}
@@ -206,7 +207,7 @@ func (d *daemon) buildMQTT() error {
 			Limits:     limits(m),
 			Deliver:    func(ctx context.Context, msg topic.Message) error { return d.gateway.Deliver(ctx, msg) },
 			Wants:      func(name string) bool { return d.gateway != nil && d.gateway.Wants(name) },
-			MaxPayload: int(m.MaxPayload), Log: d.p.Log, Metrics: d.metrics,
+			MaxPayload: int(m.MaxPayload), Version: "gatepost " + thisBuild().Version, Log: d.p.Log, Metrics: d.metrics,
 		})
 		return err
 	}

@@ -68,7 +68,7 @@ var modules = map[string][]string{
 	"github.com/spf13/cobra":              {"cmd/gatepost"},
 	"github.com/coreos/go-systemd/v22":    {"cmd/gatepost"},
 	"golang.org/x/image":                  {"gateway/media"},
-	"golang.org/x/sys":                    {"store", "turn"},
+	"golang.org/x/sys":                    {"store", "turn", "cmd/gatepost"},
 	"github.com/pion/stun/v4":             {"turn"},
 	"github.com/pion/turn/v5":             {"tests"},
 	"github.com/pion/logging":             {"tests"},           // pion/turn wants one
