@@ -160,29 +160,35 @@ func (s *site) stream(b []byte) {
 	}
 }
 
-// stream is CONNECT and up to eight more packets of MQTT 3.1.1 or 5, all of them correct.
+// stream is CONNECT and up to eight more packets of MQTT 3.1.1 or 5, all of them correct. Each has topics of its own, so
+// that the few sessions that are kept, because a bit said so, do not fill up with what the others publish.
 func stream(rng *rand.Rand) []byte {
 	level := byte(4 + rng.IntN(2))
 	l := device.Login{
-		Level: level, ClientID: "m" + strconv.Itoa(rng.IntN(50)), Clean: rng.IntN(8) > 0, KeepAlive: 9, User: "u", Password: "p",
+		Level: level, ClientID: "m" + strconv.Itoa(rng.IntN(50)), Clean: true, KeepAlive: 9, User: "u", Password: "p",
 		Will: &device.Message{Topic: "w/t", Payload: []byte("w"), QoS: byte(rng.IntN(3))},
 	}
 	if level == 5 {
 		l.Properties, l.WillProperties = []byte{0x11, 0, 0, 0, 9}, []byte{0x18, 0, 0, 0, 1}
 	}
 	out := device.ConnectPacket(l)
+	own := strconv.Itoa(rng.IntN(1_000_000))
 	message := func(qos byte) device.Message {
-		return device.Message{Topic: "a/b", Payload: []byte("x"), QoS: qos, Retain: rng.IntN(4) == 0, Duplicate: rng.IntN(8) == 0}
+		m := device.Message{Topic: own + "/b", Payload: []byte("x"), QoS: qos, Duplicate: rng.IntN(8) == 0}
+		if rng.IntN(8) == 0 {
+			m.Topic, m.Retain = "retained/b", true
+		}
+		return m
 	}
 	for range 1 + rng.IntN(8) {
 		id := uint16(1 + rng.IntN(3))
 		switch rng.IntN(12) {
 		case 0:
-			out = append(out, device.SubscribePacket(level, id, byte(rng.IntN(3)), "a/+/#", "$share/g/a/#")...)
+			out = append(out, device.SubscribePacket(level, id, byte(rng.IntN(3)), own+"/+/#", "$share/g/"+own+"/#")...)
 		case 1:
-			out = append(out, device.SubscribePacket(level, id, 1, "a/#")...)
+			out = append(out, device.SubscribePacket(level, id, 1, own+"/#", "retained/+")...)
 		case 2:
-			out = append(out, device.UnsubscribePacket(level, id, "a/#")...)
+			out = append(out, device.UnsubscribePacket(level, id, own+"/#")...)
 		case 3:
 			out = append(out, 0xC0, 0) // PINGREQ
 		case 4:
@@ -193,8 +199,12 @@ func stream(rng *rand.Rand) []byte {
 			out = append(out, 0xF0, 2, 0, 0) // AUTH
 		case 7:
 			out = append(out, 0xE0, 0) // DISCONNECT
-		case 8: // topic alias, user property
-			out = append(out, device.PublishPacket(level, message(1), id, 0x23, 0, 3, 0x26, 0, 1, 'k', 0, 1, 'v')...)
+		case 8: // user property, seldom a topic alias: it ends the connection where none is allowed
+			properties := []byte{0x26, 0, 1, 'k', 0, 1, 'v'}
+			if rng.IntN(8) == 0 {
+				properties = append(properties, 0x23, 0, 3)
+			}
+			out = append(out, device.PublishPacket(level, message(1), id, properties...)...)
 		case 9: // message expiry, response topic, correlation data
 			out = append(out, device.PublishPacket(level, message(2), id, 0x02, 0, 0, 0, 9, 0x08, 0, 1, 'r', 0x09, 0, 1, 'c')...)
 		default:

@@ -5,6 +5,7 @@ package fault
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -16,6 +17,7 @@ import (
 
 // publishers send numbered messages with QoS 1, each in order, and send again what was not acknowledged.
 type publishers struct {
+	size  int // bytes of a payload at least
 	acked atomic.Int64
 	room  atomic.Int64 // acked may get as far as this
 	wg    sync.WaitGroup
@@ -24,10 +26,11 @@ type publishers struct {
 	known []string // acknowledged payloads
 }
 
-// publish has n publishers send up to each messages to topic, as long as no more than room are acknowledged.
-func (s *site) publish(n, each int, topic string, room int) *publishers {
+// publish has n publishers send up to each messages of size bytes, or a few more, to topic, as long as no more than room
+// are acknowledged.
+func (s *site) publish(n, each, size int, topic string, room int) *publishers {
 	s.t.Helper()
-	p := &publishers{}
+	p := &publishers{size: size}
 	p.room.Store(int64(room))
 	for i := range n {
 		client, _ := s.connect(device.Config{ClientID: fmt.Sprintf("load%02d", i), Window: 4, Retry: 20 * time.Millisecond})
@@ -47,6 +50,7 @@ func (p *publishers) run(s *site, client *device.Client, name string, each int, 
 			}
 		}
 		payload := fmt.Sprintf("%s-%06d", name, i)
+		payload += strings.Repeat(".", max(0, p.size-len(payload)))
 		acked, err := client.Send(s.ctx, device.Message{Topic: topic, Payload: []byte(payload)})
 		if err != nil {
 			return
@@ -80,7 +84,7 @@ func TestBrokerKilledUnderPublishers(t *testing.T) {
 	s.session("away", 1, "c/#")
 	online := s.paho("subscribe.py", "online", "c/#")
 	s.poll("its subscription", func() bool { return s.subscribed("c/x", online) })
-	p := s.publish(crowd, each, "c/x", crowd*each)
+	p := s.publish(crowd, each, 0, "c/x", crowd*each)
 	for k := range kills {
 		target := int64(crowd*each*(k+1)/(kills+1) + rand.IntN(crowd))
 		s.poll("acknowledgements", func() bool { return p.acked.Load() >= target })
@@ -114,7 +118,7 @@ func TestBrokerReconnectsUnderLoad(t *testing.T) {
 	sub := s.dial(device.Login{ClientID: "restless"})
 	_, err := sub.Subscribe(1, 1, "c/#")
 	s.ok(err)
-	p := s.publish(crowd, 200_000, "c/x", ahead)
+	p := s.publish(crowd, 200_000, 0, "c/x", ahead)
 	got := newReceipts()
 	absent := 0
 	for k := range reconnects {

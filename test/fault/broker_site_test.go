@@ -109,7 +109,7 @@ func (s *site) pause(d time.Duration) {
 // metric is the sum of all values of a metric, 0 when there is none.
 func (s *site) metric(name string) int {
 	s.t.Helper()
-	_, page, err := s.Get(s.ctx, "/metrics")
+	page, err := s.Metrics(s.ctx)
 	s.ok(err)
 	sum := 0.0
 	for line := range strings.Lines(page) {

@@ -3,6 +3,7 @@
 package fault
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,6 +14,21 @@ import (
 
 // The same with a disk that somebody else fills, until that is gone. It needs a small disk, and so the right to mount one.
 func TestStoreOnAFullDisk(t *testing.T) {
+	needRoot(t)
+	disk := func(w *world) string { return filepath.Join(w.gp.Dir, "data") }
+	overfill(t, "store on a full disk", func(w *world) {
+		w.ok(os.MkdirAll(disk(w), 0o700))
+		w.ok(mount(disk(w), "16m"))
+		t.Cleanup(func() { w.gp.Kill(); w.ok(unmount(disk(w))) })
+	}, func(w *world) {
+		w.ok(fill(filepath.Join(disk(w), "somebody-elses"), disk(w), 2<<20))
+	}, func(w *world) {
+		w.ok(os.Remove(filepath.Join(disk(w), "somebody-elses")))
+	})
+}
+
+func needRoot(t *testing.T) {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		const why = "needs root, to mount a small disk"
 		if os.Getenv("CI") == "true" {
@@ -20,16 +36,6 @@ func TestStoreOnAFullDisk(t *testing.T) {
 		}
 		t.Skip(why)
 	}
-	disk := func(w *world) string { return filepath.Join(w.gp.Dir, "data") }
-	overfill(t, "store on a full disk", func(w *world) {
-		w.ok(os.MkdirAll(disk(w), 0o700))
-		w.ok(mount(disk(w), "16m"))
-		t.Cleanup(func() { w.gp.Kill(); w.ok(unmount(disk(w))) })
-	}, func(w *world) {
-		fill(w, filepath.Join(disk(w), "somebody-elses"), disk(w), 2<<20)
-	}, func(w *world) {
-		w.ok(os.Remove(filepath.Join(disk(w), "somebody-elses")))
-	})
 }
 
 // mount makes dir a disk in memory of that size (as in "16m"), for its owner only.
@@ -43,16 +49,17 @@ func mount(dir, size string) error {
 func unmount(dir string) error { return syscall.Unmount(dir, syscall.MNT_DETACH) }
 
 // fill writes a file until so many bytes are left on the disk of dir.
-func fill(w *world, file, dir string, left int64) {
-	w.t.Helper()
+func fill(file, dir string, left int64) error {
 	var st syscall.Statfs_t
-	w.ok(syscall.Statfs(dir, &st))
-	n := int64(st.Bavail)*st.Bsize - left
+	if err := syscall.Statfs(dir, &st); err != nil {
+		return err
+	}
 	f, err := os.Create(file)
-	w.ok(err)
-	_, err = io.CopyN(f, zeroes{}, n)
-	w.ok(err)
-	w.ok(f.Close())
+	if err != nil {
+		return err
+	}
+	_, err = io.CopyN(f, zeroes{}, int64(st.Bavail)*st.Bsize-left)
+	return errors.Join(err, f.Close())
 }
 
 type zeroes struct{}

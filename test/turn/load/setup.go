@@ -62,6 +62,7 @@ func (f *Fleet) each(ctx context.Context, window int, first step) error {
 	checked := time.Now()
 	for {
 		for ; underWay < window && next < len(f.sessions); next++ {
+			f.sessions[next].tries = 0
 			f.sessions[next].begin(first)
 			underWay++
 		}
@@ -116,7 +117,8 @@ func (f *Fleet) retry(now time.Time) error {
 
 // begin sends the request of a step.
 func (s *session) begin(at step) {
-	s.step, s.id, s.sent, s.tries = at, wire.NewID(), time.Now(), 1
+	s.step, s.id, s.sent = at, wire.NewID(), time.Now()
+	s.tries++
 	switch at {
 	case stranger, allocate:
 		s.request = wire.Build(wire.Allocate, s.id).Add(wire.RequestedTransport, []byte{17, 0, 0, 0})
@@ -143,7 +145,7 @@ func (s *session) answered(b []byte) error {
 	}
 	code := m.Code()
 	switch {
-	case s.step == stranger && code == 401, code == 438 && s.tries <= maxTries:
+	case s.step == stranger && code == 401, code == 438 && s.tries < maxTries:
 		again := max(s.step, allocate)
 		s.realm, s.nonce = append(s.realm[:0], m.Get(wire.Realm)...), append(s.nonce[:0], m.Get(wire.Nonce)...)
 		s.key = s.cred.Key(string(s.realm))
