@@ -18,7 +18,9 @@ type known struct {
 // registry lists the conventions there are. Of two that announce the same device the first knows it better: its own
 // convention before Home Assistant discovery, which many programs speak beside their own.
 func registry() []known {
-	return []known{}
+	return []known{
+		{"zigbee2mqtt", "zigbee2mqtt", newZigbee2MQTT},
+	}
 }
 
 // Names lists the conventions.
