@@ -66,14 +66,15 @@ func (p *powers) forget(id ids.RoomID) {
 	}
 }
 
-func (p *powers) get(ctx context.Context, id ids.RoomID, m Rooms) (room.State, error) {
+// get reads the state as a user who is in the room; "" is the bot.
+func (p *powers) get(ctx context.Context, id ids.RoomID, m Rooms, as ids.UserID) (room.State, error) {
 	if k, ok := p.rooms[id]; ok && time.Since(k.read) < powerTime {
 		return k.state, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, powerRead)
 	defer cancel()
 	began := time.Now()
-	s, err := m.State(ctx, id)
+	s, err := m.State(ctx, id, as)
 	if err != nil {
 		return s, err
 	}

@@ -271,10 +271,14 @@ func (m *memRooms) Join(_ context.Context, id ids.RoomID, u ids.UserID) error {
 	return m.call("join %s %s", id, u)
 }
 
-func (m *memRooms) State(context.Context, ids.RoomID) (room.State, error) {
+func (m *memRooms) State(context.Context, ids.RoomID, ids.UserID) (room.State, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.state, nil
+}
+
+func (m *memRooms) Leave(_ context.Context, id ids.RoomID, u ids.UserID) error {
+	return m.call("leave %s %s", id, u)
 }
 
 func (m *memRooms) Event(_ context.Context, _ ids.RoomID, e ids.EventID) (room.Event, bool, error) {

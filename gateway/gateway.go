@@ -25,6 +25,7 @@ type Config struct {
 	Matrix     Rooms
 	Clock      Clock
 	Devices    Devices
+	Calls      Calls // nil: no device can be called
 	Rules      *Rules
 	ServerName string
 	Bot        ids.UserID
@@ -77,6 +78,9 @@ type Gateway struct {
 	echo         *echo
 
 	directory *directory
+	phones    *phones
+	callRooms *callRooms
+	callsTold bool // since the last BatchDone; the inbox goroutine's
 	rooms     *provisioner
 	sender    *sender
 	tries     *tries
@@ -117,7 +121,7 @@ func New(cfg Config) (*Gateway, error) {
 	g := &Gateway{
 		cfg: cfg, log: cfg.Log, store: cfg.Store, matrix: cfg.Matrix, metrics: newMetrics(cfg.Metrics),
 		queue: newQueue(), inRouter: make(chan func(*batch)), idleMarks: time.NewTimer(time.Hour), commandTimer: time.NewTimer(time.Hour),
-		ids: &seenIDs{store: cfg.Store, fresh: map[string]bool{}}, echo: newEcho(), answers: newLimiter(), directory: newDirectory(),
+		ids: &seenIDs{store: cfg.Store, fresh: map[string]bool{}}, echo: newEcho(), answers: newLimiter(), directory: newDirectory(), phones: newPhones(),
 		tries: newTries(), shown: newShownIDs(), publisher: newPublisher(), powers: newPowers(),
 		inboxBell: make(chan struct{}, 1), alerts: make(chan alert, 16), unmatched: unmatched{by: map[string]*Unmatched{}}, state: state{told: map[string]time.Time{}},
 		failure: make(chan error, 1), stopped: make(chan struct{}),
@@ -131,7 +135,10 @@ func New(cfg Config) (*Gateway, error) {
 		return nil, err
 	}
 	for _, d := range g.devices.byID {
-		g.directory.put(d)
+		g.know(d)
+	}
+	if g.callRooms, err = loadCallRooms(g.store); err != nil {
+		return nil, err
 	}
 	if g.commands, err = loadCommands(g.store); err != nil {
 		return nil, err
@@ -260,10 +267,11 @@ func (g *Gateway) followRules(b *batch, now time.Time) {
 	for _, id := range slices.Sorted(maps.Keys(g.devices.byID)) {
 		d := g.devices.byID[id]
 		was := d.Room
-		if !d.settle(rules) {
+		settled := d.settle(rules)
+		g.know(d)
+		if !settled {
 			continue
 		}
-		g.directory.put(d)
 		g.devices.dirty[id] = true
 		b.change.Append = append(b.change.Append, roomRecord(d.Room, id, now))
 		if was != d.Room && g.rooms.exists(was) {
@@ -303,7 +311,7 @@ func (g *Gateway) fixedDevices(b *batch, now time.Time) {
 		if err != nil {
 			g.log.Warn("a rule's device can't be", logkey.Rule, r.spec.Topic, logkey.Error, err)
 		} else if changed {
-			g.directory.put(d)
+			g.know(d)
 			b.change.Append = append(b.change.Append, roomRecord(d.Room, d.ID, now))
 		}
 	}

@@ -64,6 +64,9 @@ func (g *Gateway) readInbox(ctx context.Context) error {
 		if len(events) > 0 {
 			continue
 		}
+		if g.callsTold {
+			g.callsTold = g.cfg.Calls.BatchDone(ctx) != nil
+		}
 		select {
 		case <-g.inboxBell:
 		case <-ctx.Done():
@@ -82,9 +85,14 @@ func (g *Gateway) handle(ctx context.Context, e room.Event) error {
 	switch {
 	case e.StateKey != nil:
 		g.powers.forget(e.Room)
+		if err := g.callRoomChanged(ctx, e); err != nil {
+			return ctx.Err() // it stays
+		}
 		if e.Type == "m.room.member" {
 			f = g.invited(ctx, e, who)
 		}
+	case isCall(e.Type):
+		f = g.called(ctx, e)
 	case who.ours(e.Sender):
 	case e.Type == "m.room.message":
 		f = g.message(ctx, e)
@@ -106,7 +114,8 @@ func (g *Gateway) handle(ctx context.Context, e room.Event) error {
 	})
 }
 
-// invited lets one of ours join a room of ours again that it was thrown out of. Invitations to other rooms are not for us.
+// invited lets one of ours join a room of ours again that it was thrown out of, or a chat to call a device. Invitations to
+// other rooms are not for us.
 func (g *Gateway) invited(ctx context.Context, e room.Event, who *identity) func(*batch) {
 	nothing := func(*batch) {}
 	var c struct {
@@ -116,12 +125,15 @@ func (g *Gateway) invited(ctx context.Context, e room.Event, who *identity) func
 	if !who.ours(user) || who.ours(e.Sender) || json.Unmarshal(e.Content, &c) != nil || c.Membership != "invite" {
 		return nothing
 	}
-	key, ok := g.directory.key(e.Room)
-	if !ok {
-		return nothing
-	}
 	jctx, cancel := context.WithTimeout(ctx, powerRead)
 	defer cancel()
+	key, ok := g.directory.key(e.Room)
+	if !ok {
+		if g.invitedToCall(jctx, e, user); ctx.Err() != nil {
+			return nil
+		}
+		return nothing
+	}
 	if err := g.matrix.Join(jctx, e.Room, user); err != nil {
 		if ctx.Err() != nil {
 			return nil
@@ -167,6 +179,9 @@ func (g *Gateway) message(ctx context.Context, e room.Event) func(*batch) {
 	if !is {
 		return nothing
 	}
+	if _, can := g.phones.get(a.device); can && g.cfg.Calls != nil && a.bang && a.name == "call" {
+		return g.callMe(ctx, e, key, a)
+	}
 	refuse := func(why string) func(*batch) {
 		return func(b *batch) { g.refuse(b, e, key, a, why) }
 	}
@@ -179,7 +194,7 @@ func (g *Gateway) message(ctx context.Context, e room.Event) func(*batch) {
 	if a.device == "" {
 		return refuse(fmt.Sprintf("There are several devices in this room: say “!%s %s”, or reply to a message of the device. Devices: %s.", devices[0], brief(a.name), list(devices)))
 	}
-	state, err := g.powers.get(ctx, e.Room, g.matrix)
+	state, err := g.powers.get(ctx, e.Room, g.matrix, "")
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil
@@ -265,7 +280,7 @@ func (g *Gateway) reacted(ctx context.Context, e room.Event) func(*batch) {
 	if !ok {
 		return nothing
 	}
-	state, err := g.powers.get(ctx, e.Room, g.matrix)
+	state, err := g.powers.get(ctx, e.Room, g.matrix, "")
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil

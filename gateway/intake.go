@@ -255,6 +255,9 @@ func (g *Gateway) routeOne(b *batch, m topic.Message) {
 	if !m.Retained {
 		g.commands.answered(b, m)
 	}
+	if g.phoneSaid(m) {
+		return
+	}
 	rules := g.rules.Load()
 	rule, captures := rules.match(m.Topic)
 	if rule != nil && len(m.Topic) > maxTopic {
@@ -282,7 +285,7 @@ func (g *Gateway) routeOne(b *batch, m topic.Message) {
 		return
 	}
 	if changed {
-		g.directory.put(d)
+		g.know(d)
 		b.change.Append = append(b.change.Append, roomRecord(d.Room, d.ID, m.Time))
 	}
 	if rule.id != nil && !m.Retained {

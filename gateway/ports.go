@@ -53,8 +53,10 @@ type Rooms interface {
 	Invite(ctx context.Context, id ids.RoomID, user ids.UserID) error
 	// Join lets user join a room it is invited to. Idempotent.
 	Join(ctx context.Context, id ids.RoomID, user ids.UserID) error
-	// State reads what decides about commands.
-	State(ctx context.Context, id ids.RoomID) (room.State, error)
+	// Leave is done too when the user is not in the room.
+	Leave(ctx context.Context, id ids.RoomID, user ids.UserID) error
+	// State reads what decides about commands and calls, as a user who is in the room.
+	State(ctx context.Context, id ids.RoomID, user ids.UserID) (room.State, error)
 	// Event reads one event; ok is false when there is none that we may see.
 	Event(ctx context.Context, id ids.RoomID, event ids.EventID) (e room.Event, ok bool, err error)
 	// Send performs r in the room as user, with r.ID as transaction id and content id. Media is uploaded first.
@@ -62,6 +64,24 @@ type Rooms interface {
 	// Find looks for the event that Send made of r, reading back to r.At or a bounded number of events; ok is false when it
 	// is not there (reads may lag behind writes).
 	Find(ctx context.Context, id ids.RoomID, user ids.UserID, r lane.Record) (e ids.EventID, ok bool, err error)
+}
+
+// Calls takes what happens between people and devices that can be called. Its methods return when what they were told is
+// durable; an error means that it was not taken and will be told again. Said and Ring do not block and may drop.
+type Calls interface {
+	// Event takes an event of a call (m.call.*) in a call room. age is how old it is; ring is false when an invitation must
+	// not ring.
+	Event(ctx context.Context, at CallRoom, e room.Event, age time.Duration, ring bool) error
+	// BatchDone says that no more events are waiting: what was called may ring.
+	BatchDone(ctx context.Context) error
+	// Left says that one of the two is no longer in the room.
+	Left(ctx context.Context, at CallRoom) error
+	// Dial places a call to the person.
+	Dial(ctx context.Context, at CallRoom) error
+	// Said takes what a device published on PREFIX/call/out.
+	Said(device ids.DeviceID, payload []byte)
+	// Ring takes a message on the device's ring topic.
+	Ring(device ids.DeviceID)
 }
 
 // Devices carries a message to the devices: the embedded broker, or the client of an outside one.

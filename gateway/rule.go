@@ -27,6 +27,20 @@ type RuleSpec struct {
 	ID       string        // Jinja: the device's own message id; "" none
 	Post     string        // Jinja: the text; "" by payload kind
 	Commands []CommandSpec
+	Call     *CallSpec // nil: the device can't be called
+}
+
+// CallSpec is how a device takes part in calls: it has a WebRTC stack of its own and signals over MQTT.
+type CallSpec struct {
+	Prefix string    // {captures}; of the topics PREFIX/call/in and PREFIX/call/out
+	Ring   *RingSpec // nil: the device calls nobody
+}
+
+// RingSpec is whom a device rings.
+type RingSpec struct {
+	Topic   string       // {captures}; a message there rings; "" only {"type":"ring"} on PREFIX/call/out does
+	People  []ids.UserID // at least one
+	Timeout time.Duration
 }
 
 // CommandSpec is a command of a device as somebody writes it.
@@ -91,6 +105,9 @@ type Rule struct {
 	captures          []string
 	hasName           bool
 	hasRoom, hasSpace bool
+
+	callPrefix, ringTopic topic.Template // with spec.Call
+	callTopics            []topic.Filter // what the device says of calls
 }
 
 // command is a compiled CommandSpec.
@@ -198,6 +215,16 @@ func Compile(spec RuleSpec) (*Rule, error) {
 		}
 		r.commands = append(r.commands, k)
 	}
+	if spec.Call != nil {
+		r.callPrefix = topics("call.mqtt", spec.Call.Prefix)
+		out, err := topic.ParseTopicTemplate(spec.Call.Prefix+callOut, r.captures)
+		fail("call.mqtt", err)
+		r.callTopics = append(r.callTopics, around(out))
+		if ring := spec.Call.Ring; ring != nil && ring.Topic != "" {
+			r.ringTopic = topics("ring.topic", ring.Topic)
+			r.callTopics = append(r.callTopics, around(r.ringTopic))
+		}
+	}
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
@@ -261,7 +288,7 @@ func (rs *Rules) match(name string) (*Rule, map[string]string) {
 func (rs *Rules) Filters() []topic.Filter {
 	var out []topic.Filter
 	for _, r := range rs.list {
-		out = append(out, r.pattern.Filter())
+		out = append(append(out, r.pattern.Filter()), r.callTopics...)
 		for _, c := range r.commands {
 			if c.Confirm != nil {
 				out = append(out, c.answers)
@@ -274,7 +301,7 @@ func (rs *Rules) Filters() []topic.Filter {
 // Wants says whether a message with this topic is for us.
 func (rs *Rules) Wants(name string) bool {
 	for _, r := range rs.list {
-		if r.pattern.Matches(name) {
+		if r.pattern.Matches(name) || slices.ContainsFunc(r.callTopics, func(f topic.Filter) bool { return f.Match(name) }) {
 			return true
 		}
 		for _, c := range r.commands {

@@ -30,6 +30,9 @@ func (w *worker) sendNext(ctx context.Context, key ids.RoomKey) rest {
 		w.giveBack(r, t)
 		return rest{until, true}
 	}
+	if r.Post.Kind == lane.Call && now.After(r.Expires) { // nobody waits for it any more
+		return w.done(r, "")
+	}
 	id, err := g.rooms.ensure(ctx, key, r.Device)
 	if err != nil {
 		return w.noRoom(ctx, r, t, user, err)
@@ -248,6 +251,9 @@ func (w *worker) stopped(r lane.Record, t *try, o lane.Outcome) rest {
 func (w *worker) bury(r lane.Record, why error) rest {
 	g := w.g
 	g.log.Error("refused for good; see gatepost deadletters", logkey.Lane, r.Lane, logkey.ID, r.ID, logkey.Error, why)
+	if r.Post.Kind == lane.Call { // a call that is over is no dead letter
+		return w.done(r, "")
+	}
 	if r.Lane != ids.ControlRoom {
 		g.Alert(fmt.Sprintf("Something for %s could not be posted: %v. “gatepost deadletters” shows it.", r.Lane, why), "dead "+string(r.Lane))
 	}

@@ -30,6 +30,7 @@ type Desk struct {
 type DeskConfig struct {
 	Call Config
 	Most int // calls at the same time; 1
+	Ring int // people who may be called at the same time, of whom one will be talked to; 1
 }
 
 type waiting struct {
@@ -162,11 +163,22 @@ func (d *Desk) dial(now time.Time, in Dial) []Output {
 		return nil
 	}
 	c := NewCall(in.Key.Call, in.Key.Room, in.Self, in.Person, d.cfg.Call)
-	if len(d.live) >= d.cfg.Most {
+	if d.talking() >= d.cfg.Most || len(d.live) >= max(d.cfg.Most, d.cfg.Ring) {
 		return outputs(c, c.refuse(now, Caller, UserBusy))
 	}
 	d.live[in.Key] = c
 	return d.tell(now, in.Key, Dialed{})
+}
+
+// talking counts the calls that were answered, and those that the person placed.
+func (d *Desk) talking() int {
+	n := 0
+	for _, c := range d.live {
+		if c.Role == Callee || !c.Answered.IsZero() {
+			n++
+		}
+	}
+	return n
 }
 
 // remote sorts what comes from the person's side: to its call, or aside.

@@ -79,6 +79,8 @@ type (
 	}
 	// StopTimer makes it not come.
 	StopTimer struct{ Timer Timer }
+	// ReportAnswer says that both sides are in the call now.
+	ReportAnswer struct{}
 	// Report says that the call is over, for log, metrics and the room. It is the last effect of a call.
 	Report struct{ Summary Summary }
 )
@@ -101,4 +103,5 @@ func (LegOfferDropped) isEffect() {}
 func (LegClose) isEffect()        {}
 func (SetTimer) isEffect()        {}
 func (StopTimer) isEffect()       {}
+func (ReportAnswer) isEffect()    {}
 func (Report) isEffect()          {}

@@ -154,6 +154,7 @@ func (s *step) talk() {
 	if !s.cfg.Blind {
 		s.do(SetTimer{TimerConnect, s.cfg.Connect})
 	}
+	s.do(ReportAnswer{})
 }
 
 // invited: the person calls.

@@ -71,6 +71,17 @@ func (r *Ring) Ended(person ids.UserID) []RingEffect {
 	return r.next(nil)
 }
 
+// Turn says that the one who is being rung in turn has had their time.
+func (r *Ring) Turn() []RingEffect {
+	if !r.turn || r.over || r.taken != "" {
+		return nil
+	}
+	return r.stop("", InviteTimeout)
+}
+
+// Over tells whether nothing more will happen: nobody came, or whoever answered has ended the call.
+func (r *Ring) Over() bool { return r.over || r.taken != "" && len(r.ringing) == 0 }
+
 // Expired says that the time for ringing is over. Who has answered talks on.
 func (r *Ring) Expired() []RingEffect {
 	if r.over || r.taken != "" {

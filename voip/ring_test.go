@@ -25,6 +25,8 @@ func TestRing(t *testing.T) {
 		"two answer":                 {"a b", all, "start answered:a answered:b", "call a, call b; stop b answered_elsewhere; "},
 		"twice named":                {"a a", all, "start", "call a"},
 		"nobody to call":             {"", all, "start", "missed"},
+		"in turn, too slow":          {"a b", turn, "start turn ended:a turn ended:b turn", "call a; stop a invite_timeout; call b; stop b invite_timeout; missed; "},
+		"no turns while talking":     {"a b", turn, "start answered:a turn ended:a", "call a; ; ; "},
 		"somebody else":              {"a", all, "start answered:x ended:x", "call a; ; "},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -46,6 +48,8 @@ func TestRing(t *testing.T) {
 					effects = r.Ended(ids.UserID(who))
 				case "expired":
 					effects = r.Expired()
+				case "turn":
+					effects = r.Turn()
 				}
 				var words []string
 				for _, e := range effects {

@@ -21,7 +21,7 @@ type Journal interface {
 // call as it is then; it must not block, nor call back before it returns.
 type Leg interface{ Do(r Record, e Effect) }
 
-// RunnerConfig says how a Runner runs. All of it but Log and Now is required.
+// RunnerConfig says how a Runner runs. All of it but Answered, Log and Now is required.
 type RunnerConfig struct {
 	Desk    DeskConfig
 	Journal Journal
@@ -29,6 +29,8 @@ type RunnerConfig struct {
 	Open func(key Key, r Record, tell func(Event)) (Leg, error)
 	// Send makes an event of the call durable and puts it on its way to the person, in the order of the room.
 	Send func(key Key, r Record, e Effect) error
+	// Answered is told when both sides are in a call. It does not block.
+	Answered func(key Key, r Record)
 	// Report is told of each call that is over. It does not block. After a crash it may be told twice.
 	Report func(Summary)
 
@@ -68,6 +70,9 @@ const runnerQueue = 64 // inputs that wait; then whoever brings more waits
 func NewRunner(cfg RunnerConfig) (*Runner, error) {
 	if cfg.Journal == nil || cfg.Open == nil || cfg.Send == nil || cfg.Report == nil {
 		return nil, errors.New("voip: a runner needs Journal, Open, Send and Report")
+	}
+	if cfg.Answered == nil {
+		cfg.Answered = func(Key, Record) {}
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -208,6 +213,8 @@ func (r *Runner) do(key Key, rec Record, e Effect) error {
 		r.set(timerKey{key, e.Timer}, e.After)
 	case StopTimer:
 		r.stop(timerKey{key, e.Timer})
+	case ReportAnswer:
+		r.cfg.Answered(key, rec)
 	case Report:
 		r.cfg.Report(e.Summary)
 	case LegPrepare, LegInvite:

@@ -148,6 +148,10 @@ func deskConfig(t *testing.T, words []string) DeskConfig {
 			if _, err := fmt.Sscan(value, &cfg.Most); err != nil {
 				t.Fatal(err)
 			}
+		case "ring":
+			if _, err := fmt.Sscan(value, &cfg.Ring); err != nil {
+				t.Fatal(err)
+			}
 		case "blind":
 			cfg.Call.Blind = true
 		case "max":
@@ -304,6 +308,8 @@ func describe(e Effect) string {
 		return fmt.Sprintf("timer %s %v", e.Timer, e.After)
 	case StopTimer:
 		return "timer " + string(e.Timer) + " off"
+	case ReportAnswer:
+		return "report answer"
 	case Report:
 		s := e.Summary
 		return fmt.Sprintf("report %s %s rang=%v talked=%v", s.Role, s.Reason, s.Rang, s.Talked)

@@ -67,6 +67,7 @@ const (
 	Reaction  Kind = "reaction"  // m.reaction with Text as key on Post.RelatesTo
 	Redaction Kind = "redaction" // of Post.RelatesTo
 	Room      Kind = "room"      // nothing is sent: the room is made, or brought up to date
+	Call      Kind = "call"      // m.call.*: Name is the type, Text the content as JSON; not sent after Record.Expires
 )
 
 // Post is what people will see of a Record. All text is final: valid UTF-8, escaped where it is HTML.

@@ -124,6 +124,11 @@ func contentOf(r lane.Record, mxc string) (typ string, content []byte, err error
 		return "m.reaction", content, err
 	}
 
+	if p.Kind == lane.Call {
+		content, err = callContent(p, c.Gatepost)
+		return p.Name, content, err
+	}
+
 	body := text(p.Text)
 	c.Body = &body
 	if p.HTML != "" {
@@ -150,6 +155,23 @@ func contentOf(r lane.Record, mxc string) (typ string, content []byte, err error
 	}
 	content, err = fit(c)
 	return "m.room.message", content, err
+}
+
+// callContent adds our mark to the content of a call's event, which is made elsewhere.
+func callContent(p lane.Post, m mark) ([]byte, error) {
+	var o map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(p.Text), &o); err != nil || o == nil || !strings.HasPrefix(p.Name, "m.call.") {
+		return nil, fmt.Errorf("no event of a call: %q", p.Name)
+	}
+	raw, err := encode(m)
+	if err != nil {
+		return nil, err
+	}
+	o["dev.gatepost"] = raw
+	if raw, err = encode(o); err == nil && len(raw) > maxEventContent {
+		err = fmt.Errorf("%s has %d bytes; an event may have %d", p.Name, len(raw), maxEventContent)
+	}
+	return raw, err
 }
 
 // fit encodes c, and cuts its body with a note where it is too large: first goes the HTML, which says the same.

@@ -11,6 +11,8 @@ import (
 // kinds are the event types that matter to the gateway; all others are dropped before they are stored.
 var kinds = [...]string{
 	"m.room.message", "m.reaction", "m.room.redaction",
+	"m.call.invite", "m.call.answer", "m.call.candidates", "m.call.select_answer", "m.call.reject", "m.call.hangup", "m.call.negotiate",
+	"m.call.sdp_stream_metadata_changed", "org.matrix.call.sdp_stream_metadata_changed",
 	"m.room.member", "m.room.power_levels", "m.room.join_rules", "m.room.encryption", "m.room.tombstone", "m.room.create",
 }
 

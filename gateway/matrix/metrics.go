@@ -25,6 +25,7 @@ const (
 	epSetState     endpoint = "set_state"
 	epInvite       endpoint = "invite"
 	epJoin         endpoint = "join"
+	epLeave        endpoint = "leave"
 	epEvent        endpoint = "event"
 	epMessages     endpoint = "messages"
 	epSend         endpoint = "send"

@@ -21,7 +21,7 @@ const (
 	levelState = 50
 )
 
-// CreateRoom makes a room as the bot: private, invite only, its history shown from the invitation on. It is not repeated
+// CreateRoom makes a room: private, invite only, its history shown from the invitation on. It is not repeated
 // by anybody when its answer was not seen; with an alias in cr, Resolve finds what became of it.
 func (c *Client) CreateRoom(ctx context.Context, cr room.Create) (ids.RoomID, error) {
 	a := c.abilities.Load()
@@ -35,7 +35,7 @@ func (c *Client) CreateRoom(ctx context.Context, cr room.Create) (ids.RoomID, er
 		Room string `json:"room_id"`
 	}
 	err := c.do(ctx, request{
-		endpoint: epCreateRoom, method: http.MethodPost, path: mautrix.ClientURLPath{"v3", "createRoom"}, as: c.bot,
+		endpoint: epCreateRoom, method: http.MethodPost, path: mautrix.ClientURLPath{"v3", "createRoom"}, as: c.speaker(cr.As),
 		body: c.createContent(cr, a.RoomVersion), into: &res, once: true,
 	})
 	if err != nil {
@@ -66,7 +66,7 @@ func (c *Client) createContent(cr room.Create, version string) map[string]any {
 			{"type": "m.room.history_visibility", "state_key": "", "content": map[string]string{"history_visibility": "invited"}},
 			{"type": "m.room.guest_access", "state_key": "", "content": map[string]string{"guest_access": "forbidden"}},
 		},
-		"power_level_content_override": c.powerLevels(cr.Power, version, talk),
+		"power_level_content_override": powerLevels(c.speaker(cr.As), cr.Power, version, talk),
 	}
 	set := func(key, value string) {
 		if value != "" {
@@ -80,19 +80,22 @@ func (c *Client) createContent(cr room.Create, version string) map[string]any {
 	if len(cr.Invite) > 0 {
 		body["invite"] = cr.Invite
 	}
+	if cr.Direct {
+		body["is_direct"] = true
+	}
 	return body
 }
 
 // powerLevels is m.room.power_levels of a new room. From room version 12 on the creator stands above all levels and must
 // not be listed.
-func (c *Client) powerLevels(power map[ids.UserID]int, version string, talk int) map[string]any {
-	users := map[ids.UserID]int{c.bot: levelBot}
+func powerLevels(creator ids.UserID, power map[ids.UserID]int, version string, talk int) map[string]any {
+	users := map[ids.UserID]int{creator: levelBot}
 	for u, l := range power {
 		users[u] = l
 	}
 	tombstone := levelBot
 	if id.RoomVersion(version).PrivilegedRoomCreators() {
-		delete(users, c.bot)
+		delete(users, creator)
 		tombstone = 150
 	}
 	return map[string]any{
@@ -127,7 +130,7 @@ func (c *Client) Resolve(ctx context.Context, alias string) (f room.Found, ok bo
 		return f, false, lane.Outcome{Verdict: lane.Retry, Code: "HTTP 200", Reason: "the homeserver gave no room id for " + alias}
 	}
 	f.Room = ids.RoomID(res.Room)
-	events, err := c.stateEvents(ctx, f.Room)
+	events, err := c.stateEvents(ctx, f.Room, c.bot)
 	if lane.OutcomeOf(err).Verdict == lane.Dead { // we may not look: not ours
 		return f, true, nil
 	}
@@ -202,13 +205,23 @@ func (c *Client) Join(ctx context.Context, in ids.RoomID, user ids.UserID) error
 	return nil
 }
 
+// Leave takes user out of a room. Done too when it is not in it.
+func (c *Client) Leave(ctx context.Context, in ids.RoomID, user ids.UserID) error {
+	user = c.speaker(user)
+	err := c.do(ctx, request{endpoint: epLeave, method: http.MethodPost, path: mautrix.ClientURLPath{"v3", "rooms", in, "leave"}, as: user})
+	if err != nil && lane.OutcomeOf(err).Verdict != lane.Dead {
+		return fmt.Errorf("leave as %s: %w", user, err)
+	}
+	return nil
+}
+
 const stateLimit = 16 << 20 // bytes of a room's whole state: some 20 000 members
 
-// stateEvents is the whole state of a room as the bot sees it.
-func (c *Client) stateEvents(ctx context.Context, in ids.RoomID) ([]object, error) {
+// stateEvents is the whole state of a room as a user sees it.
+func (c *Client) stateEvents(ctx context.Context, in ids.RoomID, user ids.UserID) ([]object, error) {
 	var raws []json.RawMessage
 	err := c.do(ctx, request{
-		endpoint: epState, method: http.MethodGet, path: mautrix.ClientURLPath{"v3", "rooms", in, "state"}, as: c.bot, into: &raws, limit: stateLimit,
+		endpoint: epState, method: http.MethodGet, path: mautrix.ClientURLPath{"v3", "rooms", in, "state"}, as: user, into: &raws, limit: stateLimit,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read the state: %w", err)
@@ -223,9 +236,9 @@ func (c *Client) stateEvents(ctx context.Context, in ids.RoomID) ([]object, erro
 	return events, nil
 }
 
-// State reads what decides about commands.
-func (c *Client) State(ctx context.Context, in ids.RoomID) (room.State, error) {
-	events, err := c.stateEvents(ctx, in)
+// State reads what decides about commands and calls.
+func (c *Client) State(ctx context.Context, in ids.RoomID, user ids.UserID) (room.State, error) {
+	events, err := c.stateEvents(ctx, in, c.speaker(user))
 	if err != nil {
 		return room.State{}, err
 	}

@@ -13,6 +13,8 @@ import (
 // Create is a room to be made (Client-Server API, createRoom). Always private_chat, invite only,
 // history_visibility invited, with Token in the creation content as "dev.gatepost.room".
 type Create struct {
+	As       ids.UserID // who makes it: "" the bot, else a ghost
+	Direct   bool       // a chat with one person, and shown so to those invited (is_direct)
 	Name     string
 	Topic    string
 	Alias    string // localpart of the alias that createRoom sets in the same step (room_alias_name); "" none. Taken: lane.Dead, M_ROOM_IN_USE

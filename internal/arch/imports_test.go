@@ -31,6 +31,7 @@ var arrows = map[string][]string{
 	"voip":        {},
 	"voip/leg":    {"voip"},
 	"voip/legacy": {"voip"},
+	"voip/phone":  {"voip", "voip/leg", "voip/legacy"},
 
 	"store":           {"gateway/lane", "gateway/room"},
 	"store/storetest": {"store", "gateway/lane", "gateway/room"},
