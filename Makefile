@@ -22,6 +22,9 @@ MOSQUITTO := { command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || 
 # The same for mosquitto_pub and mosquitto_sub.
 MOSQUITTO_CLIENTS := { command -v mosquitto_pub >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
 	{ apt-get install -y -q mosquitto-clients || { apt-get update -q && apt-get install -y -q mosquitto-clients; }; } >&2; }; }
+# The same for Debian's coturn: a TURN server to compare with, and a client of one.
+COTURN := { command -v turnserver >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	{ apt-get install -y -q coturn || { apt-get update -q && apt-get install -y -q coturn; }; } >&2; }; }
 # GOARCH, or GOARCH/its variable=value.
 PLATFORMS := amd64 arm64 arm/GOARM=7 arm/GOARM=6 mipsle/GOMIPS=softfloat riscv64 386
 
@@ -108,6 +111,15 @@ bench: build release $(DENDRITE) ## how fast and how small: one line a figure; O
 	@go build -trimpath -o bin/ ./test/bench ./test/bench/baseline
 	@mkdir -p bin/figures
 	bin/bench $(if $(ONLY),-only $(ONLY)) $(BENCHFLAGS) | tee $(if $(ONLY),/dev/null,bin/figures/bench.tsv)
+
+.PHONY: bench-turn
+bench-turn: build ## the TURN relay beside coturn and pion/turn, half an hour; ONLY=relay,memory ROUNDS=1
+	@mkdir -p bin/figures
+	@missing=""; \
+	$(COTURN) || { missing=coturn; echo "bench-turn: no coturn here (install the package coturn, or run this as root): its figures will be missing" >&2; }; \
+	if [ -n "$$missing" ] && [ "$${CI:-}" = true ]; then exit 1; fi
+	@go build -trimpath -o bin/ ./test/turnbench ./test/turnbench/pionserver
+	bin/turnbench $(if $(ONLY),-only $(ONLY)) $(if $(ROUNDS),-rounds $(ROUNDS)) $(BENCHFLAGS) | tee $(if $(ONLY),/dev/null,bin/figures/turn.tsv)
 
 .PHONY: fault
 fault: build $(DENDRITE) $(PAHO) ## what survives kills, outages and full disks: about half an hour; FAULT_SCALE=0.1, ONLY=Flood

@@ -45,7 +45,7 @@ func (b *bench) contenders() ([]contender, error) {
 			Threads: b.threads, Cores: b.cores, Extra: limits,
 		}
 		at := func(addr string) {
-			o.Listen, o.Relay = []string{"udp://" + addr + ":3478"}, []netip.Addr{netip.MustParseAddr(addr)}
+			o.Listen, o.Relay = []string{"udp://" + addr + ":13478"}, []netip.Addr{netip.MustParseAddr(addr)}
 		}
 		c := contender{name: name}
 		switch name {

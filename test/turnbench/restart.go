@@ -115,7 +115,7 @@ func udpSockets(at netip.Addr) (int, error) {
 			continue // the heading
 		}
 		// The address is the memory of a word in the machine's order: little-endian on all that this runs on.
-		if (host == fmt.Sprintf("%02X%02X%02X%02X", ip[3], ip[2], ip[1], ip[0]) || host == "00000000") && (p >= 49152 || p == 3478) {
+		if (host == fmt.Sprintf("%02X%02X%02X%02X", ip[3], ip[2], ip[1], ip[0]) || host == "00000000") && (p >= 49152 || p == 13478) {
 			n++
 		}
 	}

@@ -5,6 +5,7 @@ package load
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"time"
 
@@ -71,11 +72,13 @@ func Open(cfg Config) (*Fleet, error) {
 }
 
 func (f *Fleet) open() error {
+	// A relay may remember a 5-tuple for a while after its allocation ended, so each fleet has others.
+	first := firstPort + rand.IntN((lastPort-firstPort)/2)
 	var clients [networks]ports
 	for i := range clients {
-		clients[i].addr = [4]byte{127, 1, byte(i), 1}
+		clients[i] = ports{addr: [4]byte{127, 1, byte(i), 1}, next: first}
 	}
-	peers := ports{addr: nobody.Addr().As4()}
+	peers := ports{addr: nobody.Addr().As4(), next: firstPort}
 	expiry := time.Now().Add(24 * time.Hour)
 	for i := range f.cfg.Clients {
 		s := session{client: -1, peer: -1, cred: wire.Mint(f.cfg.Secret, fmt.Sprintf("@user%d:bench", i), expiry)}

@@ -27,7 +27,7 @@ const (
 	lastPort  = 32000
 )
 
-// ports hands out ports of one address.
+// ports hands out ports of one address, from the one after next on.
 type ports struct {
 	addr [4]byte
 	next int
@@ -46,7 +46,7 @@ func (p *ports) bind() (int, error) {
 			}
 		}
 	}
-	for p.next = max(p.next, firstPort); p.next < lastPort; {
+	for p.next < lastPort {
 		p.next++
 		switch err := unix.Bind(fd, &unix.SockaddrInet4{Addr: p.addr, Port: p.next}); {
 		case err == nil:

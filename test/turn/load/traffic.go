@@ -46,7 +46,7 @@ func (r Result) PerMillion() float64 { return r.CPU.Seconds() / float64(max(r.Re
 
 const (
 	pause    = 100 * time.Microsecond // of the sender when nothing is due
-	behind   = 20 * time.Millisecond  // what the sender is late by is not made up for beyond this
+	behind   = 2 * time.Millisecond   // what the sender is late by is not made up for beyond this
 	readEach = 10 * time.Millisecond  // the receiver's round
 	settle   = 300 * time.Millisecond // how long nothing has to arrive until the rest is lost
 )

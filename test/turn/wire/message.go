@@ -60,7 +60,7 @@ type ID [12]byte
 
 // NewID is a random transaction id.
 func NewID() (id ID) {
-	rand.Read(id[:]) // never fails
+	_, _ = rand.Read(id[:]) // never fails
 	return id
 }
 
