@@ -80,7 +80,10 @@ func (l login) encode() []byte {
 		flags |= 4
 	}
 	if l.user != "" {
-		flags |= 0xC0
+		flags |= 0x80
+	}
+	if l.password != "" {
+		flags |= 0x40
 	}
 	parts := [][]byte{str(name), {l.level, flags}, u16(l.keepAlive)}
 	if l.level == 5 {
@@ -94,7 +97,10 @@ func (l login) encode() []byte {
 		parts = append(parts, str(l.will), str("gone"))
 	}
 	if l.user != "" {
-		parts = append(parts, str(l.user), str(l.password))
+		parts = append(parts, str(l.user))
+	}
+	if l.password != "" {
+		parts = append(parts, str(l.password))
 	}
 	return frame(0x10, parts...)
 }
