@@ -49,6 +49,7 @@ func parts() []part {
 		{"topics", topics},
 		{"intake", intake},
 		{"broker", embedded},
+		{"sessions", sessions},
 		{"delivery", delivery},
 		{"commands", commands},
 		{"idle", idle},

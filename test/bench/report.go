@@ -30,9 +30,13 @@ func (r *report) figure(name string, value float64, unit, must string, ok bool) 
 	fmt.Fprintf(r.figures, "figure\t%s\t%s\t%s\t%s\t%s\n", name, number(value), unit, must, verdict)
 }
 
-// atLeast and below print figures with the usual two kinds of bounds.
+// atLeast, atMost and below print figures with the usual kinds of bounds.
 func (r *report) atLeast(name string, value float64, unit string, bound float64) {
 	r.figure(name, value, unit, ">= "+number(bound), value >= bound)
+}
+
+func (r *report) atMost(name string, value float64, unit string, bound float64) {
+	r.figure(name, value, unit, "<= "+number(bound), value <= bound)
 }
 
 func (r *report) below(name string, value float64, unit string, bound float64) {

@@ -80,9 +80,9 @@ func topics(ctx context.Context, b *bench) error {
 
 // mosquitto starts one that everybody on this machine may use.
 func (b *bench) mosquitto() (*exec.Cmd, string, error) {
-	path, err := exec.LookPath("mosquitto")
+	path, err := mosquittoPath()
 	if err != nil {
-		path = "/usr/sbin/mosquitto" // where Debian puts it, which is not in everybody's path
+		return nil, "", err
 	}
 	ports, err := harness.FreePorts(1)
 	if err != nil {

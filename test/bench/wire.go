@@ -12,14 +12,15 @@ import (
 
 // MQTT 3.1.1, as little as the benchmarks speak of it, without a library between the clock and the socket.
 const (
-	connect   = 0x10
-	connack   = 0x20
-	publish   = 0x30
-	puback    = 0x40
-	subscribe = 0x82
-	suback    = 0x90
-	pingreq   = 0xC0
-	pingresp  = 0xD0
+	connect    = 0x10
+	connack    = 0x20
+	publish    = 0x30
+	puback     = 0x40
+	subscribe  = 0x82
+	suback     = 0x90
+	pingreq    = 0xC0
+	pingresp   = 0xD0
+	disconnect = 0xE0
 )
 
 func appendString(dst []byte, s string) []byte {
@@ -81,8 +82,14 @@ func (c *mqttConn) await(kind byte) ([]byte, error) {
 	}
 }
 
-// dial connects to a broker with a clean session, trying for as long as nobody listens, at most 10 s.
-func dial(addr, id string) (*mqttConn, error) {
+// dial connects to a broker with a clean session.
+func dial(addr, id string) (*mqttConn, error) { return login(addr, id, 2) }
+
+// resume connects with a session that is kept.
+func resume(addr, id string) (*mqttConn, error) { return login(addr, id, 0) }
+
+// login connects with those flags of CONNECT, trying for as long as nobody listens, at most 10 s.
+func login(addr, id string, flags byte) (*mqttConn, error) {
 	var nc net.Conn
 	var err error
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
@@ -94,7 +101,7 @@ func dial(addr, id string) (*mqttConn, error) {
 		}
 	}
 	c := newConn(nc)
-	body := append(appendString(nil, "MQTT"), 4, 2, 0, 0) // clean session, no keep-alive
+	body := append(appendString(nil, "MQTT"), 4, flags, 0, 0) // no keep-alive
 	if _, err := c.Write(appendPacket(nil, connect, appendString(body, id))); err != nil {
 		return nil, err
 	}
@@ -115,6 +122,14 @@ func (c *mqttConn) publish(topic string, id uint16, payload []byte) error {
 	}
 	_, err := c.await(puback)
 	return err
+}
+
+// leave says DISCONNECT.
+func (c *mqttConn) leave() error {
+	if _, err := c.Write([]byte{disconnect, 0}); err != nil {
+		return err
+	}
+	return c.Close()
 }
 
 // subscribe asks for one filter and waits for the answer.

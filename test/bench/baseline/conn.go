@@ -7,20 +7,24 @@ import (
 
 // listener gives each connection a write buffer of its own: mochi-mqtt writes while it holds the client's lock, so that
 // one client that does not read would stop all who publish to it.
-type listener struct{ net.Listener }
+type listener struct {
+	net.Listener
+	closed func(net.Conn) // told of each connection that is closed
+}
 
 func (l *listener) Accept() (net.Conn, error) {
 	nc, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{Conn: nc, more: make(chan struct{}, 1)}
+	c := &conn{Conn: nc, gone: l.closed, more: make(chan struct{}, 1)}
 	go c.pump()
 	return c, nil
 }
 
 type conn struct {
 	net.Conn
+	gone func(net.Conn)
 	more chan struct{} // something waits, or the end
 
 	mu     sync.Mutex
@@ -48,6 +52,7 @@ func (c *conn) wake() {
 
 // Close lets the pump write what waits and end.
 func (c *conn) Close() error {
+	c.gone(c)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true

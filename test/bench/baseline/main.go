@@ -1,7 +1,7 @@
 // Command baseline is what gatepost is measured against: the same libraries doing the least that keeps the same promise.
 //
 //	baseline intake URL DIR   takes messages of an MQTT broker into bbolt and acknowledges them
-//	baseline broker DIR       an MQTT broker whose QoS 1 messages are in bbolt before their PUBACK
+//	baseline broker DIR       an MQTT broker whose sessions and QoS 1 messages are in bbolt before they are acknowledged
 //
 // The first line on standard output says that it runs (broker: where). SIGTERM ends it; intake then prints how many
 // messages it has stored.
@@ -39,7 +39,8 @@ func run(ctx context.Context, args []string) error {
 	return errors.New("usage: baseline intake URL DIR | baseline broker DIR")
 }
 
-var messages = []byte("messages")
+// Buckets. The intake needs messages only.
+var messages, sessions, queue = []byte("messages"), []byte("sessions"), []byte("queue")
 
 func open(dir string) (*bbolt.DB, error) {
 	db, err := bbolt.Open(filepath.Join(dir, "baseline.db"), 0o600, &bbolt.Options{
@@ -49,7 +50,11 @@ func open(dir string) (*bbolt.DB, error) {
 		return nil, err
 	}
 	return db, db.Update(func(tx *bbolt.Tx) error {
-		_, err := tx.CreateBucketIfNotExists(messages)
-		return err
+		for _, name := range [][]byte{messages, sessions, queue} {
+			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
