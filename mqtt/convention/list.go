@@ -20,6 +20,8 @@ type known struct {
 func registry() []known {
 	return []known{
 		{"zigbee2mqtt", "zigbee2mqtt", newZigbee2MQTT},
+		{"homie5", "homie", newHomie5},
+		{"homie4", "homie", newHomie4},
 	}
 }
 

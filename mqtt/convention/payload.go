@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // What several conventions make templates of. All of it is Jinja source.
@@ -116,7 +117,8 @@ func spoken(name string) string {
 	if s == "" {
 		return s
 	}
-	return strings.ToUpper(s[:1]) + s[1:]
+	_, n := utf8.DecodeRuneInString(s)
+	return strings.ToUpper(s[:n]) + s[n:]
 }
 
 // lowered is a label inside a sentence: "Mode" is "mode", "PIN code" stays.
@@ -125,4 +127,11 @@ func lowered(s string) string {
 		return strings.ToLower(s[:1]) + s[1:]
 	}
 	return s
+}
+
+// ordered drops bounds of which the lower one is above the upper one.
+func (a *Arg) ordered() {
+	if a.Min != nil && a.Max != nil && *a.Min > *a.Max {
+		a.Min, a.Max = nil, nil
+	}
 }

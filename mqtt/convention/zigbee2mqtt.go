@@ -158,7 +158,7 @@ func (z zigbee2mqtt) device(d map[string]any, key, coordinator string) (Part, ab
 	exposes, _ := def["exposes"].([]any)
 	e := exposer{base: z.prefix + "/" + name, part: &p, about: strings.ToLower(cut(str(def["description"]), MaxName))}
 	e.all(exposes)
-	return p, e.can
+	return finish(p), e.can
 }
 
 // availability of a device: its own topic, where Zigbee2MQTT watches devices, and that of Zigbee2MQTT.
@@ -167,7 +167,7 @@ func (z zigbee2mqtt) availability(own ...string) Availability {
 	for _, t := range append(own, z.prefix+"/bridge/state") {
 		a.Sources = append(a.Sources, AvailabilitySource{
 			// before version 2 it was plain text
-			Source: Source{t, "{{ value_json.state if value_json is mapping else value }}"},
+			Source: Source{Topic: t, Template: "{{ value_json.state if value_json is mapping else value }}"},
 			Online: "online", Offline: "offline",
 		})
 	}
@@ -206,7 +206,7 @@ func (z zigbee2mqtt) bridge(n zigbeeNetwork) (Part, bool) {
 		Availability: z.availability(),
 		Readings: []Reading{{
 			Name: "permit_join", Label: "Lets new devices join", Kind: OnOff, On: "True", Off: "False", Precision: -1,
-			Source: Source{topicOf("info"), path("permit_join")},
+			Source: Source{Topic: topicOf("info"), Template: path("permit_join")},
 		}},
 		Commands: []Command{
 			{

@@ -101,6 +101,7 @@ func (e *exposer) color(p property) {
 	if p.access&zSet == 0 {
 		return
 	}
+	news := e.anyNews(p.name + "_" + map[string]string{"xy": "x", "hs": "hue"}[form])
 	number := func(name, unit string, high float64) Arg {
 		low := 0.0
 		return Arg{Name: name, Label: spoken(name), Kind: Number, Unit: unit, Min: &low, Max: &high}
@@ -116,7 +117,7 @@ func (e *exposer) color(p property) {
 		e.seen[id] = true
 		least := 7.0
 		hex := Arg{Name: "hex", Label: "Colour as #rrggbb", Kind: Text, Min: &least, Max: &least}
-		e.command(Command{Name: "set_color" + suffix, Label: "Set the colour", Args: []Arg{hex}, Payload: object(hex), Confirm: e.anyNews(p.name)})
+		e.command(Command{Name: "set_color" + suffix, Label: "Set the colour", Args: []Arg{hex}, Payload: object(hex), Confirm: news})
 	}
 	args := []Arg{number("x", "", 1), number("y", "", 1)}
 	if form == "hs" {
@@ -124,15 +125,15 @@ func (e *exposer) color(p property) {
 	}
 	e.command(Command{
 		Name: "set_color_" + form + suffix, Label: "Set the colour by " + args[0].Name + " and " + args[1].Name, Args: args, Payload: object(args...),
-		Confirm: e.anyNews(p.name),
+		Confirm: news,
 	})
 }
 
-// anyNews confirms by the first reading whose name begins like this; lamps round colours, so that no value can be expected.
-func (e *exposer) anyNews(prefix string) *Confirm {
+// anyNews confirms by the reading of this name; lamps round colours, so that no value can be expected.
+func (e *exposer) anyNews(name string) *Confirm {
 	for _, r := range e.part.Readings {
-		if strings.HasPrefix(r.Name, prefix+"_") && strings.Count(r.Name, "_") == strings.Count(prefix, "_")+1 {
-			return &Confirm{Reading: r.Name}
+		if r.Name == name {
+			return &Confirm{Reading: name}
 		}
 	}
 	return nil

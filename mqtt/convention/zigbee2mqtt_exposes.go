@@ -23,7 +23,7 @@ type exposer struct {
 
 	readings, triggers, commands, alarms unique
 	seen                                 map[string]bool // kind of expose and property
-	ask                                  string          // the first property that may be asked for
+	ask, asked                           string          // the first property that may be asked for, and its reading
 	kinds                                map[string]bool // of the exposes at the top
 }
 
@@ -54,7 +54,7 @@ func (e *exposer) all(exposes []any) {
 	if e.ask != "" {
 		e.command(Command{
 			Name: "refresh", Label: "Ask the device for its values", Topic: e.base + "/get", Grade: Read,
-			Payload: jsonObject(field{name: e.ask, source: `""`}), Confirm: &Confirm{Reading: word(e.ask)},
+			Payload: jsonObject(field{name: e.ask, source: `""`}), Confirm: confirm(e.asked, ""),
 		})
 	}
 }
@@ -158,9 +158,6 @@ func (e *exposer) generic(o map[string]any, within string) {
 		e.refuse(prop, "its name has no letters")
 		return
 	}
-	if p.access&zGet != 0 && e.ask == "" && kind != "composite" && kind != "list" {
-		e.ask = prop
-	}
 	switch kind {
 	case "binary":
 		e.binary(p)
@@ -200,6 +197,9 @@ func (e *exposer) reading(p property, r Reading) string {
 	}
 	r.Source.Topic = e.base
 	e.part.Readings = append(e.part.Readings, r)
+	if p.access&zGet != 0 && e.ask == "" && len(p.keys) == 1 {
+		e.ask, e.asked = p.keys[0], r.Name
+	}
 	return r.Name
 }
 
@@ -327,6 +327,7 @@ func numberArg(p property, unit string) Arg {
 	if step, ok := number(p.o["value_step"]); ok && step > 0 {
 		a.Step = step
 	}
+	a.ordered()
 	return a
 }
 
@@ -337,7 +338,7 @@ func (e *exposer) enum(p property) {
 	}
 	if p.name == "action" || p.name == "click" {
 		e.part.Triggers = append(e.part.Triggers, Trigger{
-			Name: e.triggers.name(p.name, "action"), Label: p.label, Source: Source{e.base, path(p.keys...)}, Options: options,
+			Name: e.triggers.name(p.name, "action"), Label: p.label, Source: Source{Topic: e.base, Template: path(p.keys...)}, Options: options,
 		})
 		return
 	}

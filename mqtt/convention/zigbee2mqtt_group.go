@@ -84,7 +84,7 @@ func (z zigbee2mqtt) groupParts(n zigbeeNetwork) []Fact {
 		}
 		e := exposer{base: z.prefix + "/" + g.Name, part: &p}
 		e.all(can.exposes())
-		facts = append(facts, p)
+		facts = append(facts, finish(p))
 	}
 	return facts
 }

@@ -33,6 +33,10 @@ var quantities = map[string]string{
 // quantityOf says what a number is about by its name, also where the name has an ending for one of several outlets
 // ("power_l1"), or by its unit.
 func quantityOf(name, unit string) string {
+	switch unit {
+	case "°C", "°F", "℃", "℉":
+		return "temperature"
+	}
 	if q := quantities[name]; q != "" {
 		return q
 	}
@@ -45,8 +49,6 @@ func quantityOf(name, unit string) string {
 		}
 	}
 	switch unit {
-	case "°C", "°F", "℃", "℉":
-		return "temperature"
 	case "kWh", "Wh":
 		return "energy"
 	case "W", "kW":
