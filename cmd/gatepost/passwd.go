@@ -28,8 +28,8 @@ func (a *app) passwdCommand() *cobra.Command {
 of the embedded broker. The password is asked for twice, without being shown, or is
 the one line of standard input; it is never an argument, which others could see.
 
-The hash is argon2id with 19 MiB and two passes: a login takes about a second on a
-Raspberry Pi Zero, and some 20 ms on a server, once after each start.`,
+The hash is argon2id with 19 MiB and two passes. To check it takes some 50 ms on a
+server and seconds on the smallest boards, once for each account after a start.`,
 		Example: `  gatepost broker passwd
   gatepost broker passwd --file porch.hash
   openssl rand -base64 24 | tee porch.password | gatepost broker passwd`,

@@ -15,8 +15,8 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// What HashPassword uses: the least that OWASP recommends for argon2id (19 MiB, two passes), which takes a server some
-// 20 ms and a Raspberry Pi Zero about a second.
+// What HashPassword uses: the least that OWASP recommends for argon2id (19 MiB, two passes). It takes a server some 50 ms,
+// and seconds on the smallest boards, which have few MiB to spare as well.
 const (
 	hashMemory = 19 << 10 // KiB
 	hashPasses = 2
