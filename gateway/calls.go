@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -118,7 +119,9 @@ type Phone struct {
 	Prefix  string       // of the topics PREFIX/call/in and PREFIX/call/out
 	Ring    string       // topic on which the device rings people besides; "" none
 	People  []ids.UserID // who is rung
+	AtOnce  bool         // all of them; else in turn
 	Timeout time.Duration
+	Max     time.Duration // the longest call
 }
 
 type phoneTopic struct {
@@ -190,9 +193,9 @@ func phoneOf(d *Device, rules []*Rule) Phone {
 		if err != nil {
 			continue // a capture is not there
 		}
-		f.Prefix = prefix
+		f.Prefix, f.Max = prefix, r.spec.Call.Max
 		if ring := r.spec.Call.Ring; ring != nil {
-			f.People, f.Timeout = ring.People, ring.Timeout
+			f.People, f.AtOnce, f.Timeout = ring.People, ring.AtOnce, ring.Timeout
 			if ring.Topic != "" {
 				f.Ring, _ = r.ringTopic.ExpandTopic(captures)
 			}
@@ -425,15 +428,9 @@ func (g *Gateway) Note(device ids.DeviceID, text string, mention []ids.UserID) e
 	}}})
 }
 
-// Phones lists the devices that can be called.
-func (g *Gateway) Phones() []Phone {
-	g.phones.mu.Lock()
-	defer g.phones.mu.Unlock()
-	var out []Phone
-	for _, f := range g.phones.device {
-		out = append(out, f)
-	}
-	return out
+// CallsWaiting says whether events of calls wait to be sent.
+func (g *Gateway) CallsWaiting() bool {
+	return slices.ContainsFunc(g.store.Lanes(), func(s lane.Status) bool { return strings.HasPrefix(string(s.Lane), callLane) })
 }
 
 // Phone is how a device takes part in calls; ok is false when it does not.

@@ -32,14 +32,16 @@ type RuleSpec struct {
 
 // CallSpec is how a device takes part in calls: it has a WebRTC stack of its own and signals over MQTT.
 type CallSpec struct {
-	Prefix string    // {captures}; of the topics PREFIX/call/in and PREFIX/call/out
-	Ring   *RingSpec // nil: the device calls nobody
+	Prefix string        // {captures}; of the topics PREFIX/call/in and PREFIX/call/out
+	Max    time.Duration // the longest call
+	Ring   *RingSpec     // nil: the device calls nobody
 }
 
 // RingSpec is whom a device rings.
 type RingSpec struct {
 	Topic   string       // {captures}; a message there rings; "" only {"type":"ring"} on PREFIX/call/out does
 	People  []ids.UserID // at least one
+	AtOnce  bool         // all of them; else in turn
 	Timeout time.Duration
 }
 

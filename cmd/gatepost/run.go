@@ -36,6 +36,7 @@ type daemon struct {
 	broker  *broker.Broker   // nil with an outside broker
 	client  *mqtt.Client     // nil with the embedded broker
 	rules   *gateway.Rules
+	calls   *calls // nil without a matrix section
 }
 
 // The spaces of the store that the wiring keeps its values in.
@@ -98,6 +99,7 @@ func (d *daemon) build(group *lifecycle.Group) error {
 			return err
 		}
 		group.Add(lifecycle.Part{Name: "gateway", Run: d.gateway.Run})
+		group.Add(lifecycle.Part{Name: "calls", Run: d.calls.Run})
 		group.Add(lifecycle.Part{Name: "matrix", Start: listen(d.matrix.Listen), Run: d.matrix.Run})
 		serveControl(server, &controller{d})
 	}
@@ -179,6 +181,8 @@ func (d *daemon) buildGateway() error {
 	default:
 		return config.Join(d.cfg.At("mqtt", errors.New("is needed beside matrix: listen for the embedded broker, or the url of an outside one")))
 	}
+	d.calls = newCalls(d)
+	cfg.Calls = d.calls
 	var err error
 	if d.gateway, err = gateway.New(cfg); err != nil {
 		return err

@@ -56,6 +56,12 @@ func ruleSpec(d config.Device) gateway.RuleSpec {
 		Class: map[string]lane.Class{"alarm": lane.Alarm, "event": lane.Event, "state": lane.State, "telemetry": lane.Telemetry}[d.Class],
 		Every: d.Every, ID: d.ID, Post: d.Post,
 	}
+	if d.Call != nil && d.Call.MQTT != "" {
+		s.Call = &gateway.CallSpec{Prefix: d.Call.MQTT, Max: d.MaxCall}
+		if r := d.Ring; r != nil {
+			s.Call.Ring = &gateway.RingSpec{Topic: r.Topic, People: r.People, AtOnce: r.AtOnce, Timeout: r.Timeout}
+		}
+	}
 	for _, c := range d.Commands {
 		k := gateway.CommandSpec{
 			Name: c.Name, Topic: c.Topic, Payload: c.Payload, QoS: c.QoS, Retain: c.Retain, Expires: c.Expires, Repeat: c.Repeat,

@@ -122,8 +122,8 @@ func TestEverythingWarns(t *testing.T) {
 	}
 	slices.Sort(got)
 	want := []string{
-		"calls", "card", "conventions", "crypto", "devices[0].alarms", "devices[0].call", "devices[0].keys",
-		"devices[0].max_call", "devices[0].ring", "devices[0].silence", "devices[0].snapshot", "discovery",
+		"calls", "card", "conventions", "crypto", "devices[0].alarms", "devices[0].keys",
+		"devices[0].silence", "devices[0].snapshot", "discovery",
 		"matrix.owners", "mqtt.anonymous", "turn",
 	}
 	if !slices.Equal(got, want) {

@@ -28,7 +28,7 @@ func anyOf(values ...string) func(string) bool {
 
 // notYet lists what this version lacks, in one place. An entry goes away with the change that makes the key work.
 func notYet() []missing {
-	const noCalls = "this version places no calls; the key has no effect"
+	const noMedia = "this version carries no media of its own: only devices that do (call.mqtt) can be called; the key has no effect"
 	encrypted := anyOf("default", "require")
 	const noEncryption = "%q is not possible: this version does not encrypt; use off or allow"
 	return []missing{
@@ -39,13 +39,15 @@ func notYet() []missing {
 		{path: "matrix.members[].hours", refuse: true, text: "is not possible: this version does not look at the hour"},
 		{path: "devices[].silence", text: "this version does not watch for silence; the key has no effect"},
 		{path: "devices[].alarms", text: "this version raises no alarms of its own; the key has no effect"},
-		{path: "devices[].call", text: noCalls},
-		{path: "devices[].ring", text: noCalls},
-		{path: "devices[].keys", text: noCalls},
+		{path: "devices[].call.whep", text: noMedia},
+		{path: "devices[].call.rtsp", text: noMedia},
+		{path: "devices[].call.libpeer", text: noMedia},
+		{path: "devices[].call.rtp", text: noMedia},
+		{path: "devices[].call.announce", text: noMedia},
+		{path: "devices[].keys", text: noMedia},
 		{path: "devices[].snapshot", text: "this version takes no pictures; the key has no effect"},
-		{path: "devices[].max_call", text: noCalls},
 		{path: "card", text: "this version shows no cards; the key has no effect"},
-		{path: "calls", text: noCalls},
+		{path: "calls", text: noMedia},
 		{path: "turn", text: "this version has no relay; the section has no effect"},
 		{path: "crypto", text: "this version does not encrypt; the section has no effect"},
 		{path: "commands.require_verified", when: anyOf("true"), refuse: true, text: "%q is not possible: this version cannot verify who sent a message"},

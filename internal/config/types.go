@@ -203,7 +203,8 @@ type Call struct {
 type Ring struct {
 	Topic   string        `key:"topic,required" want:"the topic of the bell"`
 	People  []ids.UserID  `key:"people,required" want:"a list of Matrix user ids"`
-	Timeout time.Duration `key:"timeout"`
+	AtOnce  bool          `key:"at_once"` // all of them; else in turn
+	Timeout time.Duration `key:"timeout"` // in all
 }
 
 // Snapshot says where a picture of the device comes from; exactly one is set.

@@ -70,6 +70,9 @@ func (r *report) device(at string, d *Device) {
 		}
 	}
 	if d.Ring != nil {
+		if d.Call == nil && r.places.has(at+".ring") {
+			r.fail(at+".ring", "needs call too")
+		}
 		r.between(at+".ring.timeout", d.Ring.Timeout, 5*time.Second, 5*time.Minute)
 		if len(d.Ring.People) == 0 && r.places.has(at+".ring.people") && !r.failed[at+".ring.people"] {
 			r.fail(at+".ring.people", "is empty; expected a list of Matrix user ids")

@@ -191,6 +191,12 @@ func (p *Person) CreateRoom(ctx context.Context, alias string, invite ...string)
 	return answer.RoomID, err
 }
 
+// Invite asks somebody into a room.
+func (p *Person) Invite(ctx context.Context, room, user string) error {
+	path := fmt.Sprintf("/_matrix/client/v3/rooms/%s/invite", url.PathEscape(room))
+	return p.client.do(ctx, http.MethodPost, path, map[string]string{"user_id": user}, nil)
+}
+
 // Resolve finds the room of an alias.
 func (p *Person) Resolve(ctx context.Context, alias string) (string, error) {
 	var answer struct {
