@@ -294,10 +294,7 @@ func (d *daemon) watch(ctx context.Context) error {
 	defer wg.Wait()
 	wg.Go(func() { d.p.Notify.Watch(ctx, d.live) })
 	reloader := config.NewReloader(d.cfg, func() (*config.Config, error) { return config.Load(d.p.ConfigPath, d.p.Env) })
-	reloader.Verify(func(next *config.Config) error {
-		_, err := checkWiring(next)
-		return err
-	})
+	reloader.Verify(d.checkReload)
 	began, wait, was := time.Now(), 20*time.Millisecond, "starting"
 	timer := time.NewTimer(0)
 	defer timer.Stop()

@@ -9,7 +9,6 @@ import (
 	"github.com/gatepost/gatepost/internal/config"
 	"github.com/gatepost/gatepost/internal/ids"
 	"github.com/gatepost/gatepost/mqtt"
-	"github.com/gatepost/gatepost/mqtt/broker"
 	"github.com/gatepost/gatepost/mqtt/topic"
 )
 
@@ -96,8 +95,7 @@ func checkWiring(cfg *config.Config) (warnings []string, err error) {
 			errs = append(errs, cfg.At("mqtt.url", err))
 		}
 	}
-	_, err = accounts(cfg)
-	errs = append(errs, err)
+	errs = append(errs, checkBroker(cfg))
 	return warnings, config.Join(errs...)
 }
 
@@ -111,45 +109,6 @@ func registration(cfg *config.Config) (*config.Registration, error) {
 		return nil, cfg.At("matrix.registration", err)
 	}
 	return reg, nil
-}
-
-// accounts are those of the embedded broker.
-func accounts(cfg *config.Config) ([]broker.Account, error) {
-	if cfg.MQTT == nil {
-		return nil, nil
-	}
-	var out []broker.Account
-	var errs []error
-	for i, a := range cfg.MQTT.Accounts {
-		permissions := func(key string, list []string) (ps []broker.Permission) {
-			for j, s := range list {
-				p, err := broker.ParsePermission(s)
-				if err != nil {
-					errs = append(errs, cfg.At(fmt.Sprintf("mqtt.accounts[%d].%s[%d]", i, key, j), err))
-					continue
-				}
-				ps = append(ps, p)
-			}
-			return ps
-		}
-		next := broker.Account{
-			User: a.User, Password: a.Password.Reveal(), Hash: a.PasswordHash.Reveal(), Certificate: a.Certificate, Anonymous: a.Anonymous,
-			Publish: permissions("publish", a.Publish), Subscribe: permissions("subscribe", a.Subscribe),
-		}
-		if err := next.Check(); err != nil {
-			errs = append(errs, cfg.At(fmt.Sprintf("mqtt.accounts[%d]", i), err))
-		}
-		out = append(out, next)
-	}
-	return out, config.Join(errs...)
-}
-
-// limits are those of the embedded broker.
-func limits(m *config.MQTT) broker.Limits {
-	return broker.Limits{
-		Connections: m.Limits.Connections, PerAddress: m.Limits.ConnectionsPerAddress, LoginFailures: m.Limits.LoginFailures,
-		ConnectTime: m.Limits.ConnectTime, Sessions: m.Sessions.Max,
-	}
 }
 
 // people are owners and members.

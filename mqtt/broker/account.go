@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
 
 	"github.com/gatepost/gatepost/mqtt/topic"
 )
@@ -196,6 +197,47 @@ func (b *Broker) checkCertificates(all accounts) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// SetAccounts puts list in place of the accounts. Connected clients stay, except those whose account is gone or lets in
+// otherwise or has other rights now. On an error nothing has changed.
+func (b *Broker) SetAccounts(list []Account) error {
+	b.accountsMu.Lock()
+	defer b.accountsMu.Unlock()
+	next, err := b.nextAccounts(list)
+	if err != nil {
+		return err
+	}
+	b.accounts.Store(&next)
+	for _, c := range b.allConns() {
+		if c.established.Load() && !b.current(c) {
+			b.disconnect(c, packets.ErrNotAuthorized)
+		}
+	}
+	return nil
+}
+
+// CheckAccounts tells what SetAccounts would say.
+func (b *Broker) CheckAccounts(list []Account) error {
+	_, err := b.nextAccounts(list)
+	return err
+}
+
+func (b *Broker) nextAccounts(list []Account) (accounts, error) {
+	next, err := newAccounts(list, *b.accounts.Load())
+	if err != nil {
+		return nil, err
+	}
+	return next, errors.Join(b.checkOpen(next), b.checkCertificates(next))
+}
+
+// current tells whether c has the rights that it logged in with.
+func (b *Broker) current(c *conn) bool {
+	all := *b.accounts.Load()
+	if c.account == nil {
+		return len(all) == 0
+	}
+	return all[c.account.user] == c.account
 }
 
 // rightsOf are those of a client that has a session, connected or not; all is true where there are no accounts. What it may

@@ -399,33 +399,3 @@ func (n *news) due(kind string) bool {
 	n.last[kind] = now
 	return true
 }
-
-// SetAccounts puts list in place of the accounts. Connected clients stay, except those whose account is gone or has
-// another password or other rights now. On an error nothing has changed.
-func (b *Broker) SetAccounts(list []Account) error {
-	b.accountsMu.Lock()
-	defer b.accountsMu.Unlock()
-	next, err := newAccounts(list, *b.accounts.Load())
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(b.checkOpen(next), b.checkCertificates(next)); err != nil {
-		return err
-	}
-	b.accounts.Store(&next)
-	for _, c := range b.allConns() {
-		if c.established.Load() && !b.current(c) {
-			b.disconnect(c, packets.ErrNotAuthorized)
-		}
-	}
-	return nil
-}
-
-// current tells whether c has the rights that it logged in with.
-func (b *Broker) current(c *conn) bool {
-	all := *b.accounts.Load()
-	if c.account == nil {
-		return len(all) == 0
-	}
-	return all[c.account.user] == c.account
-}

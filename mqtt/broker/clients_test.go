@@ -191,7 +191,9 @@ func TestSysTopics(t *testing.T) {
 		}
 		return all
 	}
-	eventually(t, "all are there", func() bool { return int(f.sysRetained.Load()) == len(f.sysTopics(0)) && slices.Contains(names(), "$SYS/broker/version") })
+	eventually(t, "all are there", func() bool {
+		return int(f.sysRetained.Load()) == len(f.sysTopics(0)) && slices.Contains(names(), "$SYS/broker/version")
+	})
 	if all := names(); len(all) != len(f.sysTopics(0)) {
 		t.Errorf("topics of the library are left: %q", all)
 	}

@@ -96,6 +96,17 @@ func (c *certificate) load() (*tls.Certificate, *x509.CertPool, error) {
 	return &pair, roots, err
 }
 
+// CheckTLS tells what is wrong with the files for TLS; caFile may be "".
+func CheckTLS(certFile, keyFile, caFile string) (cert, ca error) {
+	if _, err := tls.LoadX509KeyPair(certFile, keyFile); err != nil {
+		cert = fmt.Errorf("certificate %s, key %s: %w", certFile, keyFile, err)
+	}
+	if caFile != "" {
+		_, ca = readRoots(caFile)
+	}
+	return cert, ca
+}
+
 var errNoRoots = errors.New("it holds no certificate in PEM form")
 
 func readRoots(file string) (*x509.CertPool, error) {
