@@ -17,6 +17,8 @@ type allocation struct {
 	tuple     tuple
 	transport transport
 	username  string   // as the client sent it
+	identity  identity // what it says
+	key       key      // goes on for the life of the allocation, whatever becomes of the secrets
 	account   *account // shared by all allocations of the user
 	since     instant
 	expires   instant
@@ -33,7 +35,9 @@ type allocation struct {
 	lifetime    uint32 // seconds granted then
 	token       uint64 // RESERVATION-TOKEN given then; 0: none
 	denied      uint16 // error code of ADDRESS-ERROR-CODE given then; 0: none
-	slot        int    // place in table.list
+	// deniedFamily is the family that denied is about.
+	deniedFamily family
+	slot         int // place in table.list
 }
 
 // relay is one relayed transport address.
@@ -56,6 +60,9 @@ type channel struct {
 	number  uint16
 	local   bool // the peer is a relayed address of this server (verdict local)
 	expires instant
+	// permitted is when the permission of the peer's address ends: the same as in permissions, so that what comes from a
+	// peer with a channel needs one look only.
+	permitted instant
 }
 
 // channelByNumber is the live channel with a number, or nil. The pointer is good until the table changes.

@@ -1,9 +1,14 @@
 package turn
 
 import (
+	"crypto/rand"
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/gatepost/gatepost/internal/metrics"
@@ -77,3 +82,108 @@ const (
 	maxPermissions = 64
 	maxChannels    = 64
 )
+
+const maxRealm = 60
+
+// checked is cfg with its defaults filled in; the error, if any, has all mistakes and is ErrConfig.
+func (cfg Config) checked() (Config, error) {
+	var errs []error
+	bad := func(format string, values ...any) {
+		errs = append(errs, fmt.Errorf("%w: "+format, append([]any{ErrConfig}, values...)...))
+	}
+	if len(cfg.Listen) == 0 {
+		bad("Listen is empty")
+	}
+	for _, text := range cfg.Listen {
+		over, _, err := parseListen(text)
+		if err != nil {
+			errs = append(errs, err)
+		} else if over == overTLS && (cfg.CertFile == "" || cfg.KeyFile == "") {
+			bad("Listen %q needs CertFile and KeyFile", text)
+		}
+	}
+	for _, a := range cfg.PublicIP {
+		if !a.IsValid() || a.IsUnspecified() || a.IsMulticast() || a.Zone() != "" {
+			bad("PublicIP %s is not an address that peers could reach", a)
+		}
+	}
+	if cfg.Realm == "" || len(cfg.Realm) > maxRealm {
+		bad("Realm has %d bytes; it needs 1 to %d", len(cfg.Realm), maxRealm)
+	}
+	if len(cfg.Secrets) == 0 && len(cfg.Users) == 0 {
+		bad("neither Secrets nor Users: nobody could use the server")
+	}
+	if slices.Contains(cfg.Secrets, "") {
+		bad("one of Secrets is empty")
+	}
+	names := map[string]bool{}
+	for _, u := range cfg.Users {
+		if u.Name == "" || len(u.Name) > maxUsername || u.Password == "" || names[u.Name] {
+			bad("user %q has no proper name, no password, or is named twice", u.Name)
+		}
+		names[u.Name] = true
+	}
+	if cfg.RelayPorts == (Ports{}) {
+		cfg.RelayPorts = Ports{First: 49152, Last: 65535}
+	}
+	if cfg.RelayPorts.First == 0 || cfg.RelayPorts.First > cfg.RelayPorts.Last {
+		bad("RelayPorts %d-%d is no range", cfg.RelayPorts.First, cfg.RelayPorts.Last)
+	}
+	if cfg.Drain < 0 || cfg.Workers < 0 {
+		bad("Drain or Workers is negative")
+	}
+	if err := cfg.Limits.fill(); err != nil {
+		errs = append(errs, err)
+	}
+	cfg.Workers = max(cfg.Workers, 1)
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Rand == nil {
+		cfg.Rand = rand.Reader
+	}
+	return cfg, errors.Join(errs...)
+}
+
+// fill puts the defaults in place of what is 0.
+func (l *Limits) fill() error {
+	or := func(field *int, byDefault int) {
+		if *field == 0 {
+			*field = byDefault
+		}
+	}
+	or(&l.Allocations, 10_000)
+	or(&l.AllocationsPerUser, 8)
+	or(&l.Permissions, 10*l.Allocations)
+	or(&l.PermissionsPerUser, 128)
+	or(&l.Channels, 10*l.Allocations)
+	or(&l.ChannelsPerUser, 128)
+	or(&l.Connections, 2_000)
+	or(&l.ConnectionsPerIP, 64)
+	or(&l.AnswersPerSource, 100)
+	or(&l.Answers, 5_000)
+	if l.BytesPerSecondPerUser == 0 {
+		l.BytesPerSecondPerUser = 4_000_000
+	}
+	for _, v := range []int{l.Allocations, l.AllocationsPerUser, l.Permissions, l.PermissionsPerUser, l.Channels, l.ChannelsPerUser,
+		l.Connections, l.ConnectionsPerIP, l.AnswersPerSource, l.Answers} {
+		if v < 0 || l.BytesPerSecondPerUser < 0 {
+			return fmt.Errorf("%w: one of Limits is negative", ErrConfig)
+		}
+	}
+	return nil
+}
+
+// parseListen reads one of Config.Listen.
+func parseListen(text string) (transport, netip.AddrPort, error) {
+	scheme, rest, _ := strings.Cut(text, "://")
+	over, ok := map[string]transport{"udp": overUDP, "tcp": overTCP, "tls": overTLS}[scheme]
+	at, err := netip.ParseAddrPort(rest)
+	if !ok || err != nil {
+		return 0, netip.AddrPort{}, fmt.Errorf("%w: Listen %q is not udp://, tcp:// or tls:// with an IP address and a port", ErrConfig, text)
+	}
+	return over, netip.AddrPortFrom(at.Addr().Unmap(), at.Port()), nil
+}

@@ -23,18 +23,21 @@ type bucket struct {
 	full      atomic.Int64 // the instant at which the bucket is full again
 }
 
-func (b *bucket) take(now instant, n int64) bool {
-	if b.perSecond <= 0 || n > b.perSecond {
+func (b *bucket) take(now instant, n int64) bool { return takeToken(&b.full, now, n, b.perSecond) }
+
+// takeToken takes n tokens out of a bucket that holds and regains perSecond, given the instant at which it is full again.
+func takeToken(full *atomic.Int64, now instant, n, perSecond int64) bool {
+	if perSecond <= 0 || n > perSecond {
 		return false
 	}
-	cost := n * int64(second) / b.perSecond
+	cost := n * int64(second) / perSecond
 	for {
-		was := b.full.Load()
+		was := full.Load()
 		next := max(was, int64(now)) + cost
 		if next-int64(now) > int64(second) {
 			return false
 		}
-		if b.full.CompareAndSwap(was, next) {
+		if full.CompareAndSwap(was, next) {
 			return true
 		}
 	}

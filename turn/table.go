@@ -1,11 +1,16 @@
 package turn
 
+import "github.com/pion/stun/v4"
+
 // table holds the allocations of one worker, by 5-tuple. Only its worker touches it.
 type table struct {
 	byTuple map[tuple]*allocation
 	list    []*allocation // the same, unordered; allocation.slot is the place in it
 	swept   int           // where the next sweep begins
 	recent  recent
+
+	in  stun.Message // the message that is handled
+	out answer       // and its answer
 }
 
 func newTable() *table { return &table{byTuple: map[tuple]*allocation{}} }
