@@ -31,7 +31,8 @@ var arrows = map[string][]string{
 	"voip":        {},
 	"voip/leg":    {"voip"},
 	"voip/legacy": {"voip"},
-	"voip/phone":  {"voip", "voip/leg", "voip/legacy"},
+	"voip/media":  {"voip"},
+	"voip/phone":  {"voip", "voip/leg", "voip/legacy", "voip/media"},
 
 	"store":           {"gateway/lane", "gateway/room"},
 	"store/storetest": {"store", "gateway/lane", "gateway/room"},
@@ -59,25 +60,35 @@ var why = map[string]string{
 
 // modules says who alone may import a third-party module ("tests": test files only).
 var modules = map[string][]string{
-	"go.etcd.io/bbolt":                    {"store"},
-	"maunium.net/go/mautrix":              {"gateway/matrix"},
-	"github.com/eclipse/paho.mqtt.golang": {"mqtt"},
-	"github.com/gorilla/websocket":        {"mqtt", "mqtt/broker"},
-	"github.com/mochi-mqtt/server/v2":     {"mqtt/broker"},
-	"go.yaml.in/yaml/v3":                  {"internal/config"},
-	"github.com/prometheus/client_golang": {"internal/metrics"},
-	"github.com/spf13/cobra":              {"cmd/gatepost"},
-	"github.com/coreos/go-systemd/v22":    {"cmd/gatepost"},
-	"golang.org/x/image":                  {"gateway/media"},
-	"golang.org/x/sys":                    {"store", "turn", "cmd/gatepost"},
-	"github.com/pion/stun/v4":             {"turn"},
-	"github.com/pion/turn/v5":             {"tests"},
-	"github.com/pion/logging":             {"tests"},           // pion/turn wants one
-	"google.golang.org/protobuf":          {"mqtt/convention"}, // encoding/protowire only
-	"golang.org/x/crypto":                 {"mqtt/broker"},
-	"go.uber.org/goleak":                  {"tests"},
-	"github.com/rogpeppe/go-internal":     {"tests"},
-	"pgregory.net/rapid":                  {"tests"},
+	"go.etcd.io/bbolt":                     {"store"},
+	"maunium.net/go/mautrix":               {"gateway/matrix"},
+	"github.com/eclipse/paho.mqtt.golang":  {"mqtt"},
+	"github.com/gorilla/websocket":         {"mqtt", "mqtt/broker"},
+	"github.com/mochi-mqtt/server/v2":      {"mqtt/broker"},
+	"go.yaml.in/yaml/v3":                   {"internal/config"},
+	"github.com/prometheus/client_golang":  {"internal/metrics"},
+	"github.com/spf13/cobra":               {"cmd/gatepost"},
+	"github.com/coreos/go-systemd/v22":     {"cmd/gatepost"},
+	"golang.org/x/image":                   {"gateway/media"},
+	"golang.org/x/sys":                     {"store", "turn", "cmd/gatepost"},
+	"github.com/pion/stun/v4":              {"turn", "voip/media"},
+	"github.com/pion/turn/v5":              {"tests"},
+	"github.com/pion/logging":              {"tests"}, // pion/turn wants one
+	"github.com/pion/webrtc/v4":            {"voip/media"},
+	"github.com/pion/ice/v4":               {"voip/media"},
+	"github.com/pion/interceptor":          {"voip/media"},
+	"github.com/pion/rtp":                  {"voip/media", "voip/leg"},
+	"github.com/pion/rtcp":                 {"voip/media", "voip/leg"},
+	"github.com/pion/sdp/v3":               {"voip/media"},
+	"github.com/bluenviron/gortsplib/v5":   {"voip/leg"},
+	"github.com/bluenviron/mediacommon/v2": {"voip/leg"},
+	"github.com/thesyncim/gopus":           {"voip/media"},
+	"github.com/zaf/g711":                  {"voip/media"},
+	"google.golang.org/protobuf":           {"mqtt/convention"}, // encoding/protowire only
+	"golang.org/x/crypto":                  {"mqtt/broker"},
+	"go.uber.org/goleak":                   {"tests"},
+	"github.com/rogpeppe/go-internal":      {"tests"},
+	"pgregory.net/rapid":                   {"tests"},
 }
 
 // endToEnd is where the programs that test the binary from outside live. They see the wire only.
