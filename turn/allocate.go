@@ -187,7 +187,7 @@ func (h *handler) next(o *opening) int {
 			return 0
 		}
 	}
-	h.giveUp(o.alloc, o.request.now)
+	h.quotas.release(o.alloc.account, 0, 0, o.request.now)
 	return code
 }
 
@@ -206,7 +206,7 @@ func (o *opening) ask(pool *portPool, port uint16) {
 // noPorts refuses an allocation that has none.
 func (h *handler) noPorts(o *opening) int {
 	h.metrics.refused.Inc(refusedPorts)
-	h.giveUp(o.alloc, o.request.now)
+	h.quotas.release(o.alloc.account, 0, 0, o.request.now)
 	return codeCapacity
 }
 
@@ -245,6 +245,9 @@ func (h *handler) opened(t *table, o *opening, handle int32, err error, buf []by
 	default:
 		h.begin(t, stun.ClassErrorResponse, code)
 		h.finish(t, &o.proof, false)
+	}
+	if o.ended != nil {
+		h.giveRelays(o.ended)
 	}
 	return result{ended: o.ended, why: EndExpired, reply: append(buf, t.out.m.Raw...)}
 }

@@ -104,14 +104,14 @@ func (h *handler) handle(t *table, request request, buf []byte) result {
 	a := t.find(req.from)
 	var res result
 	if a != nil && a.expires <= req.now {
-		h.end(t, a, req.now)
+		h.retire(t, a, req.now)
 		res.ended, res.why, a = a, EndExpired, nil
 	}
 	switch m.Type.Class {
 	case stun.ClassRequest:
 		h.request(t, req, a, &res)
 		switch {
-		case res.open != nil: // the edge is told with the last result
+		case res.open != nil: // the edge is told with the last result; until then it has the ports
 			res.open.ended, res.ended = res.ended, nil
 		case len(t.out.m.Raw) > 0:
 			res.reply = append(buf, t.out.m.Raw...)
@@ -120,6 +120,9 @@ func (h *handler) handle(t *table, request request, buf []byte) result {
 		if m.Type.Method == stun.MethodSend {
 			h.send(t, req, a, &res)
 		} // all others, Binding among them, ask for nothing
+	}
+	if res.ended != nil && res.why == EndExpired {
+		h.giveRelays(res.ended)
 	}
 	return res
 }
@@ -261,14 +264,18 @@ func (h *handler) send(t *table, req *request, a *allocation, res *result) {
 // end takes an allocation out of its table and gives back what it holds of quotas and ports. The edge closes its sockets
 // before anything else is handled for the table.
 func (h *handler) end(t *table, a *allocation, now instant) {
-	t.drop(a)
-	h.giveUp(a, now)
-	h.limiter.ended(a.tuple.client.ip)
+	h.retire(t, a, now)
+	h.giveRelays(a)
 }
 
-// giveUp gives quotas and ports back.
-func (h *handler) giveUp(a *allocation, now instant) {
+// retire is end without giving the ports back.
+func (h *handler) retire(t *table, a *allocation, now instant) {
+	t.drop(a)
+	h.limiter.ended(a.tuple.client.ip)
 	h.quotas.release(a.account, len(a.permissions), len(a.channels), now)
+}
+
+func (h *handler) giveRelays(a *allocation) {
 	for _, r := range a.relay {
 		h.giveRelay(r)
 	}
