@@ -1,0 +1,432 @@
+package turn
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// newPath makes the data path of a worker: this one, or where it is asked for the portable one.
+func newPath(w *worker, portable bool) (path, error) {
+	if portable {
+		return newPlainPath(w), nil
+	}
+	return newFastPath(w)
+}
+
+// fragmentControl says whether a path can forbid fragments (DONT-FRAGMENT).
+const fragmentControl = true
+
+const (
+	listenBatch = 64  // datagrams taken from a listener at once
+	relaySlots  = 128 // datagrams from peers between two flushes
+	relayBatch  = 32  // at most, from one relay socket at once
+	eventBatch  = 128
+	// briefWait is how long the worker waits for packets while it keeps its processor, in milliseconds. Then it waits as
+	// others do.
+	briefWait = 1
+
+	listenBuffer = 4 << 20 // bytes the kernel may keep for a listener; less where it is not allowed
+	relayBuffer  = 512 << 10
+)
+
+// fastPath is the data path on Linux: one thread with an epoll, the listeners and the relay sockets of its worker. It takes
+// and sends datagrams in batches, and nothing in it locks or allocates.
+type fastPath struct {
+	w         *worker
+	ep, bell  int // epoll, and an eventfd that ends a wait
+	listeners []fastListener
+	seg       segmenting
+	up, down  sendQueue
+	fromUser  *receiver
+	fromPeers *receiver
+	next      int // first free slot of fromPeers
+	events    [eventBatch]unix.EpollEvent
+	brief     bool // a wait may keep the processor: there are others
+
+	sleeping atomic.Bool
+	streams  atomic.Pointer[stream] // with something read, newest first
+	stopped  atomic.Bool
+	calls    struct {
+		sync.Mutex
+		waiting []func()
+		any     atomic.Bool
+	}
+	ended chan struct{} // closed when run has ended
+}
+
+type fastListener struct {
+	fd    int
+	index uint16
+	wild  bool // bound to all addresses
+}
+
+// fastSocket is the part of a socket that this path has.
+type fastSocket struct {
+	fd    int
+	batch int // datagrams to ask for next time
+}
+
+// What epoll says about an event: a relay socket's handle, or one of these.
+const (
+	bellEvent     = -1
+	listenerEvent = -2 // and below: -2-i is listener i
+)
+
+func newFastPath(w *worker) (*fastPath, error) {
+	p := &fastPath{
+		w:         w,
+		fromUser:  newReceiver(listenBatch, 0),
+		fromPeers: newReceiver(relaySlots, headroom),
+		brief:     runtime.GOMAXPROCS(0) > w.s.cfg.Workers,
+		ended:     make(chan struct{}),
+	}
+	p.seg.limit = maxSegment
+	p.up.seg, p.down.seg = &p.seg, &p.seg
+	var err error
+	if p.ep, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
+	if p.bell, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		unix.Close(p.ep)
+		return nil, os.NewSyscallError("eventfd", err)
+	}
+	if err := p.watch(p.bell, bellEvent); err != nil {
+		p.closeAll()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *fastPath) watch(fd int, as int32) error {
+	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: as}
+	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(p.ep, unix.EPOLL_CTL_ADD, fd, &ev))
+}
+
+func (p *fastPath) listen(at []netip.AddrPort, shared bool) ([]netip.AddrPort, error) {
+	bound := make([]netip.AddrPort, len(at))
+	for i, a := range at {
+		if !a.IsValid() {
+			continue
+		}
+		fd, err := bindUDP(a, shared, listenBuffer)
+		if err != nil {
+			return nil, fmt.Errorf("listen on udp %s: %w", a, err)
+		}
+		p.listeners = append(p.listeners, fastListener{fd: fd, index: uint16(i), wild: a.Addr().IsUnspecified()})
+		if err := p.watch(fd, listenerEvent-int32(len(p.listeners)-1)); err != nil {
+			return nil, err
+		}
+		if bound[i], err = boundTo(fd); err != nil {
+			return nil, err
+		}
+		if a.Addr().IsUnspecified() {
+			if err := wantDestination(fd, a.Addr()); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return bound, nil
+}
+
+func (p *fastPath) open(s *socket, at netip.AddrPort) error {
+	fd, err := bindUDP(at, false, relayBuffer)
+	if err != nil {
+		return fmt.Errorf("open relay port %d: %w", at.Port(), err)
+	}
+	if at.Addr().Is4() {
+		// Without DONT-FRAGMENT a packet may be fragmented (RFC 8656 section 15); nor do we believe who says "too big".
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DONT)
+	}
+	if err := p.watch(fd, s.handle); err != nil {
+		unix.Close(fd)
+		return err
+	}
+	s.fast = fastSocket{fd: fd, batch: 1}
+	return nil
+}
+
+// close has nothing of the socket left in a queue: queues are empty when it is called, or flushed by it.
+func (p *fastPath) close(s *socket) {
+	p.up.flush(p.w.now)
+	unix.Close(s.fast.fd)
+	s.fast.fd = -1
+}
+
+func (p *fastPath) toPeer(s *socket, peer endpoint, b []byte, whole bool) {
+	if !whole {
+		p.up.add(s.fast.fd, &peer, &origin{}, b, p.w.now)
+		return
+	}
+	p.up.flush(p.w.now)
+	level, option, on, off := unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DO, unix.IP_PMTUDISC_DONT
+	if peer.family() == ipv6 {
+		level, option, on, off = unix.IPPROTO_IPV6, unix.IPV6_DONTFRAG, 1, 0
+	}
+	if unix.SetsockoptInt(s.fast.fd, level, option, on) != nil {
+		p.up.lost++
+		return
+	}
+	p.up.add(s.fast.fd, &peer, &origin{}, b, p.w.now)
+	p.up.flush(p.w.now)
+	_ = unix.SetsockoptInt(s.fast.fd, level, option, off)
+}
+
+func (p *fastPath) toClient(r *route, b []byte) {
+	p.down.add(p.listeners[p.listener(r)].fd, &r.tuple.client, &r.local, b, p.w.now)
+}
+
+func (p *fastPath) answer(r *route, b []byte) {
+	p.down.flush(p.w.now)
+	p.toClient(r, b)
+	p.down.flush(p.w.now)
+}
+
+// listener is the place of a route's listener; there are few.
+func (p *fastPath) listener(r *route) int {
+	for i := range p.listeners {
+		if p.listeners[i].index == r.tuple.listener {
+			return i
+		}
+	}
+	return 0
+}
+
+func (p *fastPath) room() []byte {
+	if p.next == relaySlots {
+		p.flushDown()
+	}
+	p.next++
+	return p.fromPeers.slot(p.next - 1)
+}
+
+func (p *fastPath) flushDown() {
+	p.down.flush(p.w.now)
+	p.next = 0
+}
+
+func (p *fastPath) run() error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer close(p.ended)
+	defer p.closeAll()
+	idle := true
+	for !p.stopped.Load() {
+		n, err := p.wait(idle)
+		if err != nil {
+			return err
+		}
+		idle = n == 0
+		p.turn(n)
+	}
+	return nil
+}
+
+// wait fills events and says how many there are. Nothing may be called between its last look at what others want and the
+// kernel's wait that they could end too early: they ring after they have put it down.
+func (p *fastPath) wait(idle bool) (int, error) {
+	p.sleeping.Store(true)
+	timeout := 0
+	if p.streams.Load() == nil && !p.calls.any.Load() && !p.stopped.Load() && !p.w.posted() {
+		timeout = briefWait
+		if idle {
+			timeout = int(p.w.untilTick() / time.Millisecond)
+		}
+	}
+	var n uintptr
+	var errno unix.Errno
+	if !idle && p.brief || timeout == 0 {
+		// While packets come, the wait is too short for handing the processor to another thread to pay. The garbage
+		// collector waits for us meanwhile, which is why it is brief.
+		n, _, errno = unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.ep), uintptr(unsafe.Pointer(&p.events)), eventBatch, uintptr(timeout), 0, 0)
+	} else {
+		n, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.ep), uintptr(unsafe.Pointer(&p.events)), eventBatch, uintptr(timeout), 0, 0)
+	}
+	p.sleeping.Store(false)
+	switch errno {
+	case 0:
+		return int(n), nil
+	case unix.EINTR:
+		return 0, nil
+	}
+	return 0, os.NewSyscallError("epoll_pwait", errno)
+}
+
+// turn is one turn of the loop. It is not inlined: entering it is where the garbage collector can stop a loop that has
+// nothing but raw system calls.
+//
+//go:noinline
+func (p *fastPath) turn(events int) {
+	p.w.clock()
+	p.seg.turn(p.w.now)
+	for i := range p.events[:events] {
+		switch as := p.events[i].Fd; {
+		case as >= 0:
+			p.readRelay(as)
+		case as == bellEvent:
+			p.hush()
+		default:
+			p.readListener(&p.listeners[listenerEvent-as])
+		}
+	}
+	p.flushDown()
+	if p.streams.Load() != nil {
+		p.readStreams()
+	}
+	if p.w.posted() {
+		p.w.readInbox(p.flushDown)
+	}
+	if p.calls.any.Load() {
+		p.answerCalls()
+	}
+	p.w.tick()
+}
+
+// readListener takes one batch from a listener. When there is more, the next wait says so at once, and peers had their turn.
+func (p *fastPath) readListener(l *fastListener) {
+	r := p.fromUser
+	n := r.read(l.fd, 0, listenBatch, l.wild)
+	var from route
+	from.tuple.listener = l.index
+	for i := range n {
+		size := r.size(i)
+		if size < 0 || !r.names[i].get(&from.tuple.client) {
+			p.w.drops[dropMalformed]++
+			continue
+		}
+		if l.wild {
+			from.local.ip, from.local.set = r.controls[i].destination(int(r.msgs[i].Hdr.Controllen))
+		}
+		p.w.fromClient(&from, r.slot(i)[:size:size])
+	}
+	p.up.flush(p.w.now)
+}
+
+// readRelay takes one batch from a relay socket.
+func (p *fastPath) readRelay(handle int32) {
+	s := p.w.sockets.at(handle)
+	if s == nil {
+		return // closed since the event came
+	}
+	if p.next == relaySlots {
+		p.flushDown()
+	}
+	limit := min(s.fast.batch, relaySlots-p.next)
+	r, first := p.fromPeers, p.next
+	n := r.read(s.fast.fd, first, limit, false)
+	p.next += n
+	if n == limit {
+		s.fast.batch = min(2*limit, relayBatch)
+	} else {
+		s.fast.batch = max(n, 1)
+	}
+	var from endpoint
+	for i := first; i < first+n; i++ {
+		size := r.size(i)
+		if size < 0 || !r.names[i].get(&from) {
+			p.w.drops[dropMalformed]++
+			continue
+		}
+		p.w.fromPeer(s, from, r.slot(i), size)
+	}
+}
+
+func (p *fastPath) readStreams() {
+	var first *stream // oldest first
+	for s := p.streams.Swap(nil); s != nil; {
+		next := s.next
+		s.next = first
+		first, s = s, next
+	}
+	for s := first; s != nil; {
+		next := s.next
+		s.next = nil
+		p.w.fromStream(s)
+		p.up.flush(p.w.now)
+		s.taken <- struct{}{}
+		s = next
+	}
+	p.flushDown()
+}
+
+func (p *fastPath) handOver(s *stream) {
+	for {
+		s.next = p.streams.Load()
+		if p.streams.CompareAndSwap(s.next, s) {
+			break
+		}
+	}
+	p.wake()
+	<-s.taken
+}
+
+func (p *fastPath) enter(f func()) {
+	done := make(chan struct{})
+	p.calls.Lock()
+	p.calls.waiting = append(p.calls.waiting, func() { defer close(done); f() })
+	p.calls.any.Store(true)
+	p.calls.Unlock()
+	p.wake()
+	select {
+	case <-done:
+	case <-p.ended:
+	}
+}
+
+func (p *fastPath) answerCalls() {
+	p.calls.Lock()
+	waiting := p.calls.waiting
+	p.calls.waiting = nil
+	p.calls.any.Store(false)
+	p.calls.Unlock()
+	for _, f := range waiting {
+		f()
+	}
+	p.up.flush(p.w.now)
+}
+
+func (p *fastPath) wake() {
+	if p.sleeping.CompareAndSwap(true, false) {
+		p.ring()
+	}
+}
+
+// ring ends a wait; hush readies the bell for the next ring. An eventfd does not fail at either.
+func (p *fastPath) ring() {
+	one := [8]byte{7: 1}
+	_, _ = unix.Write(p.bell, one[:])
+}
+
+func (p *fastPath) hush() {
+	var b [8]byte
+	_, _ = unix.Read(p.bell, b[:])
+}
+
+func (p *fastPath) stop() {
+	p.stopped.Store(true)
+	p.wake()
+}
+
+func (p *fastPath) lost() int64 {
+	n := p.up.lost + p.down.lost
+	p.up.lost, p.down.lost = 0, 0
+	return n
+}
+
+func (p *fastPath) abandon() { p.closeAll() }
+
+func (p *fastPath) closeAll() {
+	for _, l := range p.listeners {
+		unix.Close(l.fd)
+	}
+	p.listeners = nil
+	unix.Close(p.bell)
+	unix.Close(p.ep)
+}
