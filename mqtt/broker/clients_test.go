@@ -92,6 +92,11 @@ func TestKick(t *testing.T) {
 	c.quiet(t) // the subscription is gone too
 	c.Close()
 	eventually(t, "it has gone", func() bool { return len(f.Clients()) == 0 })
+	f.kicked.add("porch\x00dev", 1) // as while it is being forgotten
+	if _, code, _ := try(t, f.addr, l); code != 0x89 {
+		t.Errorf("came back to what is being forgotten: CONNACK %x", code)
+	}
+	f.kicked.add("porch\x00dev", -1)
 	kick("porch", "dev", true, true) // one that is away
 	kick("porch", "dev", true, false)
 }

@@ -3,7 +3,6 @@ package broker
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"net"
 	"net/netip"
 	"sync"
 	"time"
@@ -100,7 +99,7 @@ func decoy(all accounts) password {
 
 // clientCertificate is the one that the client has proved to own, and whose chain ends at Config.ClientCAFile; nil: none.
 func clientCertificate(c *conn) *x509.Certificate {
-	var below net.Conn = c.Conn
+	below := c.Conn
 	if ws, ok := below.(*wsConn); ok {
 		below = ws.Conn
 	}

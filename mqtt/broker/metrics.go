@@ -32,6 +32,7 @@ func newMetrics(reg *metrics.Registry, b *Broker) brokerMetrics {
 	info := b.server.Info
 	reg.GaugeFunc("gatepost_broker_clients", "MQTT clients that are connected to the embedded broker.", func() float64 { return float64(b.connected()) })
 	reg.GaugeFunc("gatepost_broker_sessions", "Sessions of the embedded broker, connected or not.", func() float64 { return float64(b.server.Clients.Len()) })
+	reg.GaugeFunc("gatepost_broker_logins_waiting", "Logins that wait for their password to be checked.", func() float64 { return float64(b.verifier.waiting.Load()) })
 	reg.GaugeFunc("gatepost_broker_retained_messages", "Retained messages of the embedded broker.", func() float64 { return float64(b.retainedCount()) })
 	const messagesHelp = "PUBLISH packets of the embedded broker's clients (in), and to them (out)."
 	reg.CounterFunc("gatepost_broker_messages_total", messagesHelp, counted(&info.MessagesReceived), "direction", "in")

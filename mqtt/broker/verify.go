@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"runtime"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,8 +15,9 @@ import (
 // tells nothing to one who does not have the process's key. So devices that come back do not stand in the line at all.
 // Safe for concurrent use.
 type verifier struct {
-	slots chan struct{}
-	key   [sha256.Size]byte // of the marks; random at each start
+	slots   chan struct{}
+	waiting atomic.Int64      // in line
+	key     [sha256.Size]byte // of the marks; random at each start
 }
 
 // mark is a keyed digest of a password.
@@ -46,6 +48,8 @@ func (v *verifier) known(a *account, given []byte) bool {
 
 // enter waits for a place, at most for the time given; false: there was none. leave gives it back.
 func (v *verifier) enter(wait time.Duration, stop <-chan struct{}) bool {
+	v.waiting.Add(1)
+	defer v.waiting.Add(-1)
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
