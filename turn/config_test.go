@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestConfig(t *testing.T) {
@@ -41,5 +42,38 @@ func TestConfig(t *testing.T) {
 		if err != nil && strings.Contains(err.Error(), "\n") {
 			t.Errorf("one mistake, but: %v", err)
 		}
+	}
+}
+
+func TestUpdate(t *testing.T) {
+	cfg := Config{Listen: []string{"udp://127.0.0.1:0"}, PublicIP: []netip.Addr{netip.MustParseAddr("5.5.5.5")}, Realm: testRealm, Secrets: []string{"old"}}
+	s, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name, password := Mint("new", "a", testNow.Add(time.Hour))
+	good := func() bool {
+		_, ok := s.handler.credentials.Load().prove(name, withMD5, func(k *key) bool { return *k == makeKey(withMD5, name, testRealm, password) })
+		return ok
+	}
+	for _, bad := range []func(*Config){func(c *Config) { c.Realm = "other" }, func(c *Config) { c.Secrets = nil }} {
+		next := cfg
+		bad(&next)
+		if err := s.Update(next); !errors.Is(err, ErrConfig) {
+			t.Errorf("a bad update: %v", err)
+		}
+	}
+	if good() {
+		t.Fatal("the new secret is good already")
+	}
+	cfg.Secrets, cfg.Limits.AllocationsPerUser = []string{"new", "old"}, 1
+	if err := s.Update(cfg); err != nil || !good() {
+		t.Fatalf("update: %v", err)
+	}
+	if _, full := s.handler.quotas.allocate("a", 0); full != "" {
+		t.Error(full)
+	}
+	if _, full := s.handler.quotas.allocate("a", 0); full != refusedUserQuota {
+		t.Errorf("a second allocation: %q", full)
 	}
 }

@@ -76,7 +76,7 @@ func FuzzOwner(f *testing.F) {
 				rest = rest[4:]
 				n = min(n, len(rest))
 				if typ != stun.AttrMessageIntegrity && typ != stun.AttrMessageIntegritySHA256 && typ != stun.AttrUsername &&
-					typ != stun.AttrNonce && typ != stun.AttrRealm {
+					typ != stun.AttrNonce && typ != stun.AttrRealm && typ != stun.AttrFingerprint {
 					m.Add(typ, rest[:n])
 				}
 				rest = rest[n:]

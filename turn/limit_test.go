@@ -53,7 +53,7 @@ func TestQuotas(t *testing.T) {
 	}
 }
 
-func TestBytesPerSecond(t *testing.T) {
+func TestTakingBytes(t *testing.T) {
 	q := newQuotas(Limits{Allocations: 5, AllocationsPerUser: 5, BytesPerSecondPerUser: 1000})
 	a, _ := q.allocate("a", 0)
 	take := func(now instant, n int, want bool) {
