@@ -52,7 +52,18 @@ func changes() []change {
 		{"devices", live},
 		{"card", restart},
 		{"calls", restart},
-		{"turn", restart},
+		{"turn.listen", restart},
+		{"turn.public_ip", restart},
+		{"turn.realm", restart},
+		{"turn.secret", live},
+		{"turn.old_secret", live},
+		{"turn.users", live},
+		{"turn.cert_file", restart},
+		{"turn.key_file", restart},
+		{"turn.relay_ports", restart},
+		{"turn.allow_peers", restart},
+		{"turn.drain", restart},
+		{"turn.limits", live},
 		{"crypto", restart},
 		{"commands", live},
 		{"timezone", live},
@@ -170,6 +181,9 @@ func merge(old, file *Config) *Config {
 	}
 	if old.MQTT != nil {
 		next.MQTT = new(*old.MQTT)
+	}
+	if old.Turn != nil {
+		next.Turn = new(*old.Turn)
 	}
 	for _, c := range changes() {
 		if !c.live {

@@ -48,7 +48,6 @@ func notYet() []missing {
 		{path: "devices[].snapshot", text: "this version takes no pictures; the key has no effect"},
 		{path: "card", text: "this version shows no cards; the key has no effect"},
 		{path: "calls", text: noMedia},
-		{path: "turn", text: "this version has no relay; the section has no effect"},
 		{path: "crypto", text: "this version does not encrypt; the section has no effect"},
 		{path: "commands.require_verified", when: anyOf("true"), refuse: true, text: "%q is not possible: this version cannot verify who sent a message"},
 	}

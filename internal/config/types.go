@@ -228,10 +228,11 @@ type Calls struct {
 
 // Turn is the relay.
 type Turn struct {
-	Listen     []string       `key:"listen"` // URLs with port: udp, tcp, tls
+	Listen     []string       `key:"listen"` // URLs with IP address, or none, and port: udp, tcp, tls
 	PublicIP   []netip.Addr   `key:"public_ip"`
 	Realm      string         `key:"realm,required" want:"the realm of the credentials, such as example.org"`
 	Secret     Secret         `key:"secret"`
+	OldSecret  Secret         `key:"old_secret"` // still good while the homeserver gets the new one
 	Users      []TurnUser     `key:"users"`
 	CertFile   string         `key:"cert_file,path"`
 	KeyFile    string         `key:"key_file,path"`

@@ -15,8 +15,8 @@ import (
 // could not be read have been reported already and are left out.
 func validate(c *Config, r *report) {
 	switch matrix, mqtt := r.places.has("matrix"), r.places.has("mqtt"); {
-	case !matrix && !mqtt:
-		r.failAt(1, 1, "", "there is nothing to do: the sections matrix and mqtt are missing")
+	case !matrix && !mqtt && !r.places.has("turn"):
+		r.failAt(1, 1, "", "there is nothing to do: the sections matrix, mqtt and turn are missing")
 	case matrix && !mqtt:
 		r.fail("mqtt", "is required beside matrix: `mqtt: {}` is the embedded broker, url an outside one")
 	case !matrix && r.places.has("mqtt.url"):

@@ -2,8 +2,17 @@ package config
 
 import (
 	"maps"
+	"net/netip"
 	"slices"
 )
+
+// maxRealm is the longest realm that the relay takes, in bytes.
+const maxRealm = 60
+
+func isAddress(host string) bool {
+	_, err := netip.ParseAddr(host)
+	return err == nil
+}
 
 func (r *report) turn(t *Turn) {
 	for i, text := range t.Listen {
@@ -17,12 +26,25 @@ func (r *report) turn(t *Turn) {
 			r.fail(at, "%s", err)
 		case u.Port() == "":
 			r.fail(at, "%s needs a port", quote(text))
+		case u.Hostname() != "" && !isAddress(u.Hostname()):
+			r.fail(at, "%s names a host; write the IP address to listen on, or none for all", quote(text))
 		case u.Scheme == "tls" && !r.any("turn.cert_file", "turn.key_file"):
 			r.fail(at, "tls needs cert_file and key_file")
 		}
 	}
 	if len(t.Listen) == 0 && !r.failed["turn.listen"] {
 		r.fail("turn.listen", "is empty; expected URLs such as udp://0.0.0.0:3478")
+	}
+	if n := len(t.Realm); n > maxRealm && !r.failed["turn.realm"] {
+		r.fail("turn.realm", "has %d characters; at most %d keep the answer to a stranger short", n, maxRealm)
+	}
+	for i, a := range t.PublicIP {
+		if at := item("turn.public_ip", i); a.IsUnspecified() && !r.failed[at] {
+			r.fail(at, "%s is no address that anybody could send to", a)
+		}
+	}
+	if r.places.has("turn.old_secret") && !r.any("turn.secret", "turn.secret_file") {
+		r.fail("turn.old_secret", "needs secret or secret_file, which takes its place")
 	}
 	if len(t.Users) == 0 && !r.any("turn.secret", "turn.secret_file", "turn.users") {
 		r.fail("turn.secret_file", "is required, or users: nobody could use the relay")
