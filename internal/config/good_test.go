@@ -124,7 +124,7 @@ func TestEverythingWarns(t *testing.T) {
 	want := []string{
 		"calls", "card", "conventions", "crypto", "devices[0].alarms", "devices[0].keys",
 		"devices[0].silence", "devices[0].snapshot", "discovery",
-		"matrix.owners", "mqtt.anonymous", 
+		"matrix.owners", "mqtt.anonymous",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
