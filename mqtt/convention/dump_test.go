@@ -25,7 +25,7 @@ func dump(f Fact) string {
 	case Part:
 		w.line(0, "part", f.Convention, f.Key)
 		w.about(f.IDs, f.Name, f.Manufacturer, f.Model, f.Software, f.Area, f.Via, f.Kind)
-		w.attr("component", f.Component)
+		w.attr("component", strings.TrimSpace(f.Component+" "+quoted(f.Label)))
 		for _, r := range f.Readings {
 			w.reading(r)
 		}
@@ -139,7 +139,7 @@ func (w *writer) about(ids []string, name, manufacturer, model, software, area, 
 
 func (w *writer) reading(r Reading) {
 	w.line(1, "reading", r.Name, quoted(r.Label), string(r.Kind), r.Unit, word1(r.Quantity != "", "of "+r.Quantity), word1(r.Diagnostic, "diagnostic"), word1(r.Hidden, "hidden"),
-		word1(r.Expires > 0, fmt.Sprintf("expires %d s", r.Expires)), word1(r.Precision >= 0, fmt.Sprintf("%d decimals", r.Precision)))
+		word1(r.OffAfter > 0, fmt.Sprintf("off after %d s", r.OffAfter)), word1(r.Expires > 0, fmt.Sprintf("expires %d s", r.Expires)), word1(r.Precision >= 0, fmt.Sprintf("%d decimals", r.Precision)))
 	if r.On != "" || r.Off != "" {
 		w.line(2, "on", quoted(r.On), "off", quoted(r.Off))
 	}
@@ -151,7 +151,7 @@ func (w *writer) reading(r Reading) {
 
 func (w *writer) source(s Source) {
 	if s.Topic != "" {
-		w.line(2, "from", s.Topic, s.Template)
+		w.line(2, "from", s.Topic, s.Template, word1(s.Member != "", "member "+s.Member))
 	}
 }
 

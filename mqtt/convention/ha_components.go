@@ -9,6 +9,6 @@ func components() map[string]bool {
 		"lawn_mower": true, "light": true, "lock": true, "notify": true, "number": true, "scene": true, "select": true,
 		"sensor": true, "siren": true, "switch": true, "tag": true, "text": true, "update": true, "vacuum": true, "valve": true,
 		"water_heater": true,
-		"date": false, "datetime": false, "time": false,
+		"date":         false, "datetime": false, "time": false,
 	}
 }

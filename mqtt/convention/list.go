@@ -26,6 +26,7 @@ func registry() []known {
 		{"owntracks", "owntracks", newOwnTracks},
 		{"shelly", "", newShelly},
 		{"tasmota", "tasmota", newTasmota},
+		{"homeassistant", "homeassistant", newHomeAssistant},
 	}
 }
 

@@ -70,8 +70,10 @@ type DeviceAlarm struct {
 // together: Device.Parts says who takes part, and it is for the caller to ask people before a device grows.
 func Merge(parts []Part) []Device {
 	sorted := slices.Clone(parts)
+	kinds := Kinds()
 	slices.SortStableFunc(sorted, func(a, b Part) int {
-		return cmp.Or(rank(a.Convention)-rank(b.Convention), cmp.Compare(a.Convention, b.Convention), cmp.Compare(a.Key, b.Key))
+		return cmp.Or(rank(a.Convention)-rank(b.Convention), cmp.Compare(a.Convention, b.Convention),
+			slices.Index(kinds, a.Kind)-slices.Index(kinds, b.Kind), cmp.Compare(a.Key, b.Key))
 	})
 	var out []Device
 	for _, group := range groups(sorted) {
@@ -152,6 +154,9 @@ func mergeOne(parts []Part) Device {
 		d.Refused = append(d.Refused, p.Refused...)
 	}
 	d.Kind = kinds[best]
+	for _, p := range parts {
+		d.Name = cmp.Or(d.Name, p.Label)
+	}
 	m := merger{d: &d, readings: map[Origin]int{}}
 	m.collect(parts)
 	m.rename(parts)
@@ -222,8 +227,11 @@ func (m *merger) collect(parts []Part) {
 
 // same tells whether r, which comes from o, is the reading that we have.
 func same(have DeviceReading, r Reading, o Origin) bool {
+	if have.From[0].Convention == o.Convention && have.From[0].Key == o.Key {
+		return false
+	}
 	if r.Source.Topic != "" && have.Source.Topic == r.Source.Topic && have.Kind == r.Kind &&
-		plain(have.Source.Template) == plain(r.Source.Template) {
+		plain(have.Source.Template) == plain(r.Source.Template) && have.Source.Member == r.Source.Member {
 		return true
 	}
 	return have.From[0].Convention != o.Convention && have.Name == r.Name && have.Kind == r.Kind

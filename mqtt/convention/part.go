@@ -11,8 +11,9 @@ type Part struct {
 	// Component is the short name of a component inside its device, [a-z0-9_]*, used where two components have readings or
 	// commands of one name. "" for a whole device, or its main component.
 	Component string
+	Label     string // of the component, for people; "" for a whole device, or its main component
 
-	Name         string // of the physical device
+	Name         string // of the physical device; "" if this part does not know it
 	Manufacturer string
 	Model        string
 	Software     string
@@ -92,15 +93,20 @@ type Reading struct {
 	Precision int
 	// Expires is after how many seconds without news the value is unknown; 0 never.
 	Expires int
-	Source  Source // zero: Step yields Values
+	// OffAfter is after how many seconds an OnOff goes off by itself, since the device only says when it is on; 0 never.
+	OffAfter int
+	Source   Source // zero: Step yields Values
 }
 
 // Source says where a value comes from without Step.
 type Source struct {
-	Topic string // to subscribe to; no wildcards
-	// Template is Jinja over value (the payload as text) and value_json; "" takes the payload as it is. Nothing (white space
-	// apart) is no news.
+	Topic string // to subscribe to; some levels may be "+", but never all, and there is no "#"
+	// Template is Jinja over value (the payload as text) and value_json; "" takes the payload as it is. White space around
+	// what it renders does not count; nothing is no news, and "None" means that the value is not known.
 	Template string
+	// Member is the member of a JSON object that counts of the rendered text; "" the text itself. A text that is not such an
+	// object is no news.
+	Member string
 }
 
 // Trigger makes an event of messages: a button, a tag. Retained messages make none.

@@ -240,7 +240,7 @@ func checkPart(p Part, convention string, line func(string, string, int), name f
 			return "identifier without a kind: " + id
 		}
 	}
-	for _, s := range []string{p.Name, p.Manufacturer, p.Model, p.Software, p.Area} {
+	for _, s := range []string{p.Label, p.Name, p.Manufacturer, p.Model, p.Software, p.Area} {
 		line("text", s, MaxName)
 	}
 	line("via", p.Via, MaxID)

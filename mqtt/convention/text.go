@@ -84,8 +84,8 @@ func publishable(t string) string {
 	levels := strings.Split(t, "/")
 	last := levels[len(levels)-1]
 	switch {
-	case t[0] == '$':
-		return "its topic is the broker's own"
+	case topic.ValidTopic(t) != nil:
+		return "its topic is not valid"
 	case last == "config" && len(levels) >= 4 && component(levels[len(levels)-3], levels[len(levels)-4]):
 		return "its topic is one of announcements"
 	case levels[0] == "tasmota" && len(levels) > 1 && levels[1] == "discovery":
@@ -111,15 +111,21 @@ func component(levels ...string) bool {
 	return false
 }
 
-// readable says why a device may not name t as a topic to listen to, "" if it may.
+// readable says why a device may not name t as a topic to listen to, "" if it may: a topic, of which some levels may be "+"
+// (gateways that may hear the same sensor do that), but neither all of them nor "#", and not the broker's own.
 func readable(t string) string {
+	_, err := topic.ParseFilter(t)
 	switch {
 	case t == "":
 		return "its topic is missing"
 	case len(t) > MaxTopic:
 		return "its topic is too long"
-	case topic.ValidTopic(t) != nil:
+	case err != nil:
 		return "its topic is not valid"
+	case t[0] == '$':
+		return "its topic is the broker's own"
+	case strings.Contains(t, "#") || strings.Trim(t, "+/") == "":
+		return "its topic stands for too many"
 	}
 	for _, r := range t {
 		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
