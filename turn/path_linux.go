@@ -49,7 +49,8 @@ type fastPath struct {
 	fromPeers *receiver
 	next      int // first free slot of fromPeers
 	events    [eventBatch]unix.EpollEvent
-	brief     bool // a wait may keep the processor: there are others
+	from      route // of the datagram that a listener gave last
+	brief     bool  // a wait may keep the processor: there are others
 
 	sleeping atomic.Bool
 	streams  atomic.Pointer[stream] // with something read, newest first
@@ -293,8 +294,8 @@ func (p *fastPath) turn(events int) {
 func (p *fastPath) readListener(l *fastListener) {
 	r := p.fromUser
 	n := r.read(l.fd, 0, listenBatch, l.wild)
-	var from route
-	from.tuple.listener = l.index
+	from := &p.from
+	from.tuple.listener, from.local = l.index, origin{}
 	for i := range n {
 		size := r.size(i)
 		if size < 0 || !r.names[i].get(&from.tuple.client) {
@@ -304,7 +305,7 @@ func (p *fastPath) readListener(l *fastListener) {
 		if l.wild {
 			from.local.ip, from.local.set = r.controls[i].destination(int(r.msgs[i].Hdr.Controllen))
 		}
-		p.w.fromClient(&from, r.slot(i)[:size:size])
+		p.w.fromClient(from, r.slot(i)[:size:size])
 	}
 	p.up.flush(p.w.now)
 }

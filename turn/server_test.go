@@ -35,6 +35,12 @@ func eachPath(t *testing.T, f func(t *testing.T, portable bool)) {
 
 func startServer(t testing.TB, portable bool, change func(*Config)) *server {
 	t.Helper()
+	return startServerWith(t, portable, defaultTimes, change)
+}
+
+// startServerWith has other deadlines for streams.
+func startServerWith(t testing.TB, portable bool, times streamTimes, change func(*Config)) *server {
+	t.Helper()
 	cfg := Config{
 		Listen:     []string{"udp://127.0.0.1:0"},
 		Realm:      testRealm,
@@ -48,6 +54,7 @@ func startServer(t testing.TB, portable bool, change func(*Config)) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.streams.times = times
 	if err := s.Listen(); err != nil {
 		t.Fatal(err)
 	}

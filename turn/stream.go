@@ -96,7 +96,7 @@ func (s *stream) read() {
 		case whole > 0:
 			wait, fresh = s.times.idle, true
 		case used == n: // the first bytes of a message
-			wait, fresh = s.times.message, s.allocated.Load()
+			wait, fresh = s.times.message, true
 		default:
 			fresh = false
 		}
