@@ -5,6 +5,7 @@ package test
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -177,6 +178,14 @@ func TestAPersonCallsADevice(t *testing.T) {
 	})
 }
 
+// calls is what the command line lists.
+func (p *place) calls() string {
+	p.t.Helper()
+	r, err := p.gate.Do(p.ctx, "calls")
+	p.must(err)
+	return strings.Join(strings.Fields(r.Stdout+r.Stderr), " ")
+}
+
 // A gateway that is killed in a call ends it as soon as it is back.
 func TestACallIsEndedAfterAKill(t *testing.T) {
 	p := settle(t, "appservice", bell)
@@ -222,6 +231,9 @@ func TestAPersonIsCalledBack(t *testing.T) {
 	s := d.hears("ring")
 	d.says(`{"v":1,"type":"invite","call_id":%q,"offer":{"type":"offer","sdp":"v=0"}}`, s.Call)
 	room, _ := p.callEvent(p.bob, "m.call.invite", s.Call)
+	if list := p.calls(); !strings.Contains(list, "porch @bob:localhost out inviting") {
+		t.Errorf("gatepost calls:\n%s", list)
+	}
 	p.callSend(p.bob, room, "m.call.answer", s.Call, `,"answer":{"type":"answer","sdp":"v=0 from bob"}`)
 	if a := d.hears("answer"); a.Answer.SDP != "v=0 from bob" {
 		t.Errorf("%+v", a)
@@ -231,6 +243,9 @@ func TestAPersonIsCalledBack(t *testing.T) {
 	}
 	d.says(`{"v":1,"type":"hangup","call_id":%q,"reason":"user_hangup"}`, s.Call)
 	p.callEvent(p.bob, "m.call.hangup", s.Call)
+	if list := p.calls(); !strings.Contains(list, "out over: user_hangup") {
+		t.Errorf("gatepost calls:\n%s", list)
+	}
 }
 
 // Into an encrypted chat the ghost says how to call, and leaves.

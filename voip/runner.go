@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatepost/gatepost/internal/logkey"
@@ -42,6 +43,7 @@ type RunnerConfig struct {
 type Runner struct {
 	cfg  RunnerConfig
 	in   chan request
+	live atomic.Pointer[[]Record]
 	done chan struct{} // closed when Run has ended
 
 	// Owned by the goroutine of Run.
@@ -105,6 +107,14 @@ func (r *Runner) Do(ctx context.Context, in Input) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// Calls are those that are live, in the order in which they began. Safe for concurrent use.
+func (r *Runner) Calls() []Record {
+	if list := r.live.Load(); list != nil {
+		return *list
+	}
+	return nil
 }
 
 // Run first ends the calls that were alive when the process died, then performs the Desk until ctx is done, and then ends
@@ -177,6 +187,11 @@ func (r *Runner) perform(in Input) error {
 		}
 	}
 	r.desk = next
+	var list []Record
+	for _, c := range next.Calls() {
+		list = append(list, c.Record())
+	}
+	r.live.Store(&list)
 	for _, o := range out {
 		if err := r.do(o.Key, o.Call, o.Effect); err != nil {
 			return err

@@ -120,6 +120,9 @@ func TestRunnerKeepsBeforeItPerforms(t *testing.T) {
 		do(t, r, BatchDone{})
 		w.tell[callKey](LegAnswered{})
 		synctest.Wait()
+		if calls := r.Calls(); len(calls) != 1 || calls[0].State != Connecting {
+			t.Errorf("live %+v", calls)
+		}
 		time.Sleep(time.Second)
 		if err := stop(); err != nil {
 			t.Error(err)
@@ -128,7 +131,7 @@ func TestRunnerKeepsBeforeItPerforms(t *testing.T) {
 			"keep C1 ringing", "C1 leg invite", "keep C1 connecting", "C1 send answer",
 			"C1 send hangup user_hangup", "C1 leg close user_hangup", "C1 report callee user_hangup rang=0s talked=1s", "forget C1",
 		}, "\n")
-		if got := w.lines(); got != want {
+		if got := w.lines(); got != want || len(r.Calls()) > 0 {
 			t.Errorf("%s\nwant\n%s", got, want)
 		}
 		if err := r.Do(t.Context(), BatchDone{}); !errors.Is(err, ErrRunnerStopped) {

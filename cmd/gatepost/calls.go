@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -26,6 +28,7 @@ const spaceCalls = "calls" // live calls, by device, room and call id
 type calls struct {
 	d       *daemon
 	metrics *phone.Metrics
+	log     *callLog
 	failed  chan error
 
 	mu     sync.Mutex
@@ -46,8 +49,23 @@ const maxSaid = 64
 
 var errNoCalls = errors.New("calls are not taken now")
 
-func newCalls(d *daemon) *calls {
-	return &calls{d: d, metrics: phone.NewMetrics(d.metrics), failed: make(chan error, 1), phones: map[ids.DeviceID]*line{}}
+func newCalls(d *daemon) (*calls, error) {
+	log, err := loadCallLog(d.store)
+	return &calls{d: d, metrics: phone.NewMetrics(d.metrics), log: log, failed: make(chan error, 1), phones: map[ids.DeviceID]*line{}}, err
+}
+
+// List is the live calls, then those that are over.
+func (c *calls) List() []callInfo {
+	c.mu.Lock()
+	var out []callInfo
+	for device, l := range c.phones {
+		for _, r := range l.phone.Calls() {
+			out = append(out, live(device, r))
+		}
+	}
+	c.mu.Unlock()
+	slices.SortFunc(out, func(a, b callInfo) int { return cmp.Or(b.Began.Compare(a.Began), cmp.Compare(a.Device, b.Device)) })
+	return append(out, c.log.list()...)
 }
 
 // Run first ends the calls that were live when the process died, and lets phones run until ctx is done. Those who are in a
@@ -137,6 +155,11 @@ func (c *calls) start(spec gateway.Phone) (*line, error) {
 		Note: func(text string, mention []ids.UserID) {
 			if err := g.Note(device, text, mention); err != nil {
 				c.d.p.Log.Error("a line about a call could not be stored", logkey.Error, err)
+			}
+		},
+		Ended: func(s voip.Summary) {
+			if err := c.log.add(ended(device, s), time.Now()); err != nil {
+				c.d.p.Log.Error("a call could not be recorded", logkey.Error, err)
 			}
 		},
 		People: spec.People, AtOnce: spec.AtOnce, Timeout: spec.Timeout, MaxCall: spec.Max,

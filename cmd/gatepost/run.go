@@ -102,6 +102,7 @@ func (d *daemon) build(group *lifecycle.Group) error {
 		group.Add(lifecycle.Part{Name: "calls", Run: d.calls.Run})
 		group.Add(lifecycle.Part{Name: "matrix", Start: listen(d.matrix.Listen), Run: d.matrix.Run})
 		serveControl(server, &controller{d})
+		serveCalls(server, d.calls)
 	}
 	serveBrokerControl(server, brokerController{d.broker})
 	if d.broker != nil {
@@ -181,9 +182,11 @@ func (d *daemon) buildGateway() error {
 	default:
 		return config.Join(d.cfg.At("mqtt", errors.New("is needed beside matrix: listen for the embedded broker, or the url of an outside one")))
 	}
-	d.calls = newCalls(d)
-	cfg.Calls = d.calls
 	var err error
+	if d.calls, err = newCalls(d); err != nil {
+		return err
+	}
+	cfg.Calls = d.calls
 	if d.gateway, err = gateway.New(cfg); err != nil {
 		return err
 	}

@@ -37,6 +37,8 @@ type Config struct {
 	TURN func(ids.CallID) *leg.TURN
 	// Note says a line about calls in the device's room, to the people it mentions. It does not block.
 	Note func(text string, mention []ids.UserID)
+	// Ended is told of each call that is over. It does not block. Nil: nobody listens.
+	Ended func(voip.Summary)
 
 	People  []ids.UserID  // whom the device rings
 	AtOnce  bool          // all of them; else in turn
@@ -64,6 +66,9 @@ func New(cfg Config) (*Phone, error) {
 	}
 	if cfg.Note == nil {
 		cfg.Note = func(string, []ids.UserID) {}
+	}
+	if cfg.Ended == nil {
+		cfg.Ended = func(voip.Summary) {}
 	}
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = 45 * time.Second
@@ -149,6 +154,9 @@ func (p *Phone) dial(ctx context.Context, key voip.Key, at Place) error {
 	return p.runner.Do(ctx, voip.Dial{Key: key, Self: voip.Party{User: at.Self, ID: party}, Person: at.Person})
 }
 
+// Calls are those that are live, in the order in which they began.
+func (p *Phone) Calls() []voip.Record { return p.runner.Calls() }
+
 // Said takes what the device published on PREFIX/call/out. It blocks while its calls have too much to do.
 func (p *Phone) Said(payload []byte) {
 	if err := p.signals.Receive(payload); err != nil {
@@ -177,6 +185,7 @@ func (p *Phone) answered(key voip.Key, r voip.Record) {
 // report says in the device's room what became of a call, unless a ring does that.
 func (p *Phone) report(s voip.Summary) {
 	p.cfg.Metrics.ended(s)
+	p.cfg.Ended(s)
 	key := voip.Key{Room: s.Room, Call: s.ID}
 	rung := p.ringer.tell(ringEvent{key: key})
 	switch {
