@@ -191,7 +191,7 @@ $(PAHO): test/clients/requirements.txt
 
 # Nothing of it runs when it is installed; every file has its hash.
 $(MQTTJS): test/clients/package.json test/clients/package-lock.json
-	@node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20)' 2>/dev/null || \
+	@node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)' 2>/dev/null || \
 		{ echo "MQTT.js needs Node 20 or later and npm: install nodejs and npm" >&2; exit 1; }
 	@echo "installing MQTT.js, an MQTT client, for the tests"
 	@rm -rf $(@D)
