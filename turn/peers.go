@@ -7,10 +7,11 @@ import (
 	"github.com/pion/stun/v4"
 )
 
-// Channel numbers (RFC 8656 section 12).
+// Channel numbers. RFC 8656 section 12 ends them at 0x4FFF, for those who share a port with DTLS; clients of RFC 5766, among
+// them coturn's, take any up to 0x7FFF, and on a relay's port nothing else begins like that.
 const (
 	firstChannel = 0x4000
-	lastChannel  = 0x4FFF
+	lastChannel  = 0x7FFF
 )
 
 // refresh handles a Refresh of a live allocation by its owner (RFC 8656 section 8.2). What is answered is in t.out already
