@@ -178,7 +178,7 @@ func expect(t testing.TB, conn net.PacketConn, text string, again func()) net.Ad
 	buf := make([]byte, 64<<10)
 	for time.Now().Before(deadline) {
 		again()
-		_ = conn.SetReadDeadline(time.Now().Add(time.Second))
+		_ = conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
 		for {
 			n, from, err := conn.ReadFrom(buf)
 			if err != nil {
