@@ -30,6 +30,7 @@ const (
 	maxHashMemory = 256 << 10 // KiB
 	maxHashPasses = 16
 	maxHashLanes  = 16
+	maxHashWork   = 1 << 20 // KiB times passes: about a second of a server
 	maxBcryptCost = 14
 	maxBcrypt     = 72 // bytes of a password; bcrypt looks at no more
 )
@@ -161,8 +162,9 @@ func parseArgon2(s string) (password, error) {
 		return nil, errHash
 	}
 	switch m, t, p := n[0], n[1], n[2]; {
-	case m > maxHashMemory || t > maxHashPasses || p > maxHashLanes:
-		return nil, fmt.Errorf("the hash has m=%d,t=%d,p=%d: more than m=%d,t=%d,p=%d takes too much at each login", m, t, p, maxHashMemory, maxHashPasses, maxHashLanes)
+	case m > maxHashMemory || t > maxHashPasses || p > maxHashLanes || m*t > maxHashWork:
+		return nil, fmt.Errorf("the hash has m=%d,t=%d,p=%d: more than m=%d,t=%d,p=%d, or m times t above %d, takes too much at each login",
+			m, t, p, maxHashMemory, maxHashPasses, maxHashLanes, maxHashWork)
 	case p < 1 || t < 1 || m < 8*p || len(salt) < 8 || len(salt) > 64 || len(sum) < 16 || len(sum) > 64:
 		return nil, errHash
 	}

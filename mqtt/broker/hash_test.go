@@ -79,6 +79,7 @@ func TestParseHashRefuses(t *testing.T) {
 		"no memory":      "$argon2id$v=19$m=0,t=2,p=1$" + salt + "$" + sum,
 		"little memory":  "$argon2id$v=19$m=8,t=2,p=2$" + salt + "$" + sum,
 		"much memory":    "$argon2id$v=19$m=4194304,t=2,p=1$" + salt + "$" + sum,
+		"much of both":   "$argon2id$v=19$m=131072,t=9,p=1$" + salt + "$" + sum,
 		"overflow":       "$argon2id$v=19$m=4294967297,t=2,p=1$" + salt + "$" + sum,
 		"many passes":    "$argon2id$v=19$m=65536,t=17,p=1$" + salt + "$" + sum,
 		"no pass":        "$argon2id$v=19$m=65536,t=0,p=1$" + salt + "$" + sum,
