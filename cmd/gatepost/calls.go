@@ -162,6 +162,7 @@ func (c *calls) start(spec gateway.Phone) (*line, error) {
 				c.d.p.Log.Error("a call could not be recorded", logkey.Error, err)
 			}
 		},
+		TURN:   c.d.callCredential,
 		People: spec.People, AtOnce: spec.AtOnce, Timeout: spec.Timeout, MaxCall: spec.Max,
 		Metrics: c.metrics, Log: c.d.p.Log.With(logkey.Device, string(device)),
 	})

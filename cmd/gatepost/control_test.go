@@ -125,6 +125,24 @@ func (f *fakeGateway) BrokerKick(_ context.Context, r kickRequest) error {
 	return nil
 }
 
+func (f *fakeGateway) TurnAllocations(context.Context) ([]turnAllocationInfo, error) {
+	if f.state == "idle" {
+		return nil, nil
+	}
+	return []turnAllocationInfo{{
+		ID: "17", User: "@a:example.org\x1b[2J", Client: "192.0.2.7:4711", Transport: "udp", Relayed: []string{"203.0.113.7:50000", "[2001:db8::7]:50001"},
+		Since: when, Permissions: 2, ToPeer: turnTraffic{Packets: 3, Bytes: 4096},
+	}}, nil
+}
+
+func (f *fakeGateway) TurnKick(_ context.Context, r turnKickRequest) (int, error) {
+	if len(r.IDs) > 0 && r.IDs[0] == "9" {
+		return 0, noAllocation
+	}
+	f.note("end", jsonOf(r))
+	return 2, nil
+}
+
 func jsonOf(v any) string {
 	b, err := json.Marshal(v)
 	if err != nil {
@@ -147,6 +165,7 @@ func serve(t *testing.T, f *fakeGateway) string {
 	}
 	serveControl(s, f)
 	serveBrokerControl(s, f)
+	serveTurnControl(s, f)
 	if err := s.Listen(); err != nil {
 		t.Fatal(err)
 	}
@@ -208,6 +227,15 @@ func TestCommandLineAgainstARunningGateway(t *testing.T) {
 		{args: "broker kick lamp", out: []string{"lamp is disconnected."}, done: `kick {"client":"lamp"}`},
 		{args: "broker kick lamp --account= --forget", out: []string{"lamp is disconnected and forgotten."}, done: `kick {"client":"lamp","account":"","forget":true}`},
 		{args: "broker kick nobody", code: 1, err: `there is no client "nobody"`},
+		{args: "turn allocations", out: []string{"17  @a:example.org\uFFFD[2J  192.0.2.7:4711  udp   203.0.113.7:50000 [2001:db8::7]:50001", "4.0 KiB"}},
+		{args: "turn allocations --json", out: []string{`"to_peer": {`, `"packets": 3`, `"transport": "udp"`}},
+		{args: "turn allocations", state: "idle", out: []string{"No allocation."}},
+		{args: "turn allocations --json", state: "idle", out: []string{"[]"}},
+		{args: "turn kick 17 18", out: []string{"2 ended."}, done: `end {"ids":["17","18"]}`},
+		{args: "turn kick --user @a:example.org", out: []string{"2 ended."}, done: `end {"user":"@a:example.org"}`},
+		{args: "turn kick 9", code: 1, err: "there is no such allocation"},
+		{args: "turn kick", code: 2, err: "say which: ids, or --user"},
+		{args: "turn kick 1 --user a", code: 2, err: "say which: ids, or --user"},
 		{args: "backup -", out: []string{"whole"}},
 		{args: "backup -", state: "broken", code: 1, err: "Input/output error"},
 	} {

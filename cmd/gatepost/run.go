@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatepost/gatepost/gateway"
@@ -22,9 +23,10 @@ import (
 	"github.com/gatepost/gatepost/mqtt/broker"
 	"github.com/gatepost/gatepost/mqtt/topic"
 	"github.com/gatepost/gatepost/store"
+	"github.com/gatepost/gatepost/turn"
 )
 
-// daemon is the whole gateway: config -> store -> matrix -> gateway -> broker or client, wired and nothing else.
+// daemon is the whole gateway: config -> store -> relay -> matrix -> gateway -> broker or client, wired and nothing else.
 type daemon struct {
 	p       process
 	cfg     *config.Config
@@ -36,7 +38,9 @@ type daemon struct {
 	broker  *broker.Broker   // nil with an outside broker
 	client  *mqtt.Client     // nil with the embedded broker
 	rules   *gateway.Rules
-	calls   *calls // nil without a matrix section
+	turn    *turn.Server                // nil without a turn section
+	relay   atomic.Pointer[config.Turn] // the turn section in force; nil without one
+	calls   *calls                      // nil without a matrix section
 }
 
 // The spaces of the store that the wiring keeps its values in.
@@ -49,8 +53,8 @@ const (
 // runGateway runs the gateway until ctx is done.
 func runGateway(ctx context.Context, p process) error {
 	d := &daemon{p: p, cfg: p.Config, metrics: metrics.New(), health: &lifecycle.Health{}}
-	if d.cfg.Matrix == nil && d.cfg.MQTT == nil {
-		return config.Join(d.cfg.At("matrix", errors.New("neither a matrix nor an mqtt section: there is nothing to run")))
+	if d.cfg.Matrix == nil && d.cfg.MQTT == nil && d.cfg.Turn == nil {
+		return config.Join(d.cfg.At("matrix", errors.New("neither a matrix nor an mqtt nor a turn section: there is nothing to run")))
 	}
 	warnings, err := checkWiring(d.cfg)
 	if err != nil {
@@ -83,6 +87,9 @@ func (d *daemon) build(group *lifecycle.Group) error {
 		return err
 	}
 	group.Add(lifecycle.Part{Name: "admin", Start: listen(server.Listen), Run: server.Run})
+	if err := d.addTURN(group); err != nil {
+		return err
+	}
 	if err := d.identify(); err != nil {
 		return err
 	}
@@ -105,6 +112,7 @@ func (d *daemon) build(group *lifecycle.Group) error {
 		serveCalls(server, d.calls)
 	}
 	serveBrokerControl(server, brokerController{d.broker})
+	serveTurnControl(server, turnController{d.turn})
 	if d.broker != nil {
 		group.Add(lifecycle.Part{Name: "broker", Start: listen(d.broker.Listen), Run: d.broker.Run})
 	}
@@ -334,14 +342,21 @@ func (d *daemon) watch(ctx context.Context) error {
 	}
 }
 
-// addresses are those where devices connect.
+// addresses are those where devices and the relay's clients connect.
 func (d *daemon) addresses() []string {
-	if d.broker == nil {
-		return []string{d.cfg.MQTT.URL}
-	}
 	var out []string
-	for _, a := range d.broker.Addrs() {
-		out = append(out, a.String())
+	if d.client != nil {
+		out = append(out, d.cfg.MQTT.URL)
+	}
+	if d.broker != nil {
+		for _, a := range d.broker.Addrs() {
+			out = append(out, a.String())
+		}
+	}
+	if d.turn != nil {
+		for _, a := range d.turn.Addrs() {
+			out = append(out, a.Network()+"://"+a.String())
+		}
 	}
 	return out
 }
@@ -381,6 +396,9 @@ func (d *daemon) reload(ctx context.Context, r *config.Reloader) {
 		if err != nil {
 			d.p.Log.Error("the new accounts could not be put in place", logkey.Error, err.Error())
 		}
+	}
+	if err := d.updateTURN(cfg); err != nil {
+		d.p.Log.Error("the relay's new settings could not be put in place", logkey.Error, err.Error())
 	}
 	d.p.Log.Info("configuration read again", "changed", live, "needs_restart", restart)
 }

@@ -95,7 +95,7 @@ func checkWiring(cfg *config.Config) (warnings []string, err error) {
 			errs = append(errs, cfg.At("mqtt.url", err))
 		}
 	}
-	errs = append(errs, checkBroker(cfg))
+	errs = append(errs, checkBroker(cfg), checkTURN(cfg))
 	return warnings, config.Join(errs...)
 }
 
