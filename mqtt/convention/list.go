@@ -22,6 +22,7 @@ func registry() []known {
 		{"zigbee2mqtt", "zigbee2mqtt", newZigbee2MQTT},
 		{"homie5", "homie", newHomie5},
 		{"homie4", "homie", newHomie4},
+		{"sparkplug", "spBv1.0", newSparkplug},
 		{"frigate", "frigate", newFrigate},
 		{"owntracks", "owntracks", newOwnTracks},
 		{"shelly", "", newShelly},

@@ -37,7 +37,9 @@ func quantityOf(name, unit string) string {
 	case "°C", "°F", "℃", "℉":
 		return "temperature"
 	}
-	if q := quantities[name]; q != "" {
+	if q := quantities[name]; q == "atmospheric_pressure" && (unit == "bar" || unit == "psi" || unit == "MPa" || unit == "Pa") {
+		return "pressure"
+	} else if q != "" {
 		return q
 	}
 	if i := strings.LastIndexByte(name, '_'); i > 0 {
