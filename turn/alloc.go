@@ -43,7 +43,6 @@ type allocation struct {
 // relay is one relayed transport address.
 type relay struct {
 	public netip.AddrPort // what peers see; not valid: the allocation has none of this family
-	port   uint16         // public's
 	// handle is the edge's own: which socket it is. The control plane keeps it and never looks.
 	handle int32
 }

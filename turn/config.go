@@ -168,11 +168,10 @@ func (l *Limits) fill() error {
 	if l.BytesPerSecondPerUser == 0 {
 		l.BytesPerSecondPerUser = 4_000_000
 	}
-	for _, v := range []int{l.Allocations, l.AllocationsPerUser, l.Permissions, l.PermissionsPerUser, l.Channels, l.ChannelsPerUser,
-		l.Connections, l.ConnectionsPerIP, l.AnswersPerSource, l.Answers} {
-		if v < 0 || l.BytesPerSecondPerUser < 0 {
-			return fmt.Errorf("%w: one of Limits is negative", ErrConfig)
-		}
+	least := min(l.Allocations, l.AllocationsPerUser, l.Permissions, l.PermissionsPerUser, l.Channels, l.ChannelsPerUser,
+		l.Connections, l.ConnectionsPerIP, l.AnswersPerSource, l.Answers)
+	if least < 0 || l.BytesPerSecondPerUser < 0 {
+		return fmt.Errorf("%w: one of Limits is negative", ErrConfig)
 	}
 	return nil
 }

@@ -10,7 +10,6 @@ var ErrNotRunning = errors.New("turn: not running")
 
 // Why bytes from the network are not taken. Only counted: the sender gets no answer.
 var (
-	errNotSTUN     = errors.New("not a STUN message")
-	errShort       = errors.New("shorter than it says")
-	errChannelData = errors.New("not ChannelData")
+	errNotSTUN = errors.New("not a STUN message")
+	errShort   = errors.New("shorter than it says")
 )

@@ -15,8 +15,10 @@ func TestModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		k := newKit(t, func(c *Config) {
 			c.RelayPorts = Ports{50000, 50005}
-			c.Limits = Limits{Allocations: 6, AllocationsPerUser: 3, Permissions: 8, PermissionsPerUser: 5, Channels: 5, ChannelsPerUser: 3,
-				AnswersPerSource: 1 << 20, Answers: 1 << 20}
+			c.Limits = Limits{
+				Allocations: 6, AllocationsPerUser: 3, Permissions: 8, PermissionsPerUser: 5, Channels: 5, ChannelsPerUser: 3,
+				AnswersPerSource: 1 << 20, Answers: 1 << 20,
+			}
 		})
 		m := newModel(k)
 		rt.Repeat(map[string]func(*rapid.T){
