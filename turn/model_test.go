@@ -88,8 +88,12 @@ func (m *model) forget(i int) {
 func (m *model) allocate(rt *rapid.T) {
 	c, i := m.client(rt)
 	with := [][]stun.Setter{
-		{}, {attr(stun.AttrEvenPort, 0)}, {attr(stun.AttrEvenPort, 0x80)}, {attr(attrAdditionalFamily, 2, 0, 0, 0)},
-		{attr(stun.AttrRequestedAddressFamily, 2, 0, 0, 0)}, {uint32Attr(stun.AttrLifetime, 3600)},
+		{},
+		{attr(stun.AttrEvenPort, 0)},
+		{attr(stun.AttrEvenPort, 0x80)},
+		{attr(attrAdditionalFamily, 2, 0, 0, 0)},
+		{attr(stun.AttrRequestedAddressFamily, 2, 0, 0, 0)},
+		{uint32Attr(stun.AttrLifetime, 3600)},
 	}[rapid.IntRange(0, 5).Draw(rt, "with")]
 	if code(c.do(stun.MethodAllocate, append(with, requestedTransport())...)) == 0 {
 		m.forget(i)
