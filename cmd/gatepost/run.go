@@ -36,6 +36,7 @@ type daemon struct {
 	matrix  *matrix.Client   // nil without a matrix section
 	gateway *gateway.Gateway // nil without a matrix section
 	broker  *broker.Broker   // nil with an outside broker
+	table   *store.Table     // the broker's; nil with it
 	client  *mqtt.Client     // nil with the embedded broker
 	rules   *gateway.Rules
 	turn    *turn.Server                // nil without a turn section
@@ -72,6 +73,9 @@ func runGateway(ctx context.Context, p process) error {
 	group := &lifecycle.Group{Log: p.Log}
 	group.Add(lifecycle.Part{Name: "store", Close: d.store.Close})
 	if err := d.build(group); err != nil {
+		if d.table != nil {
+			err = errors.Join(err, d.table.Close())
+		}
 		return errors.Join(err, d.store.Close())
 	}
 	return group.Run(ctx, p.Cut)
@@ -114,6 +118,7 @@ func (d *daemon) build(group *lifecycle.Group) error {
 	serveBrokerControl(server, brokerController{d.broker})
 	serveTurnControl(server, turnController{d.turn})
 	if d.broker != nil {
+		group.Add(lifecycle.Part{Name: "broker store", Close: d.table.Close})
 		group.Add(lifecycle.Part{Name: "broker", Start: listen(d.broker.Listen), Run: d.broker.Run})
 	}
 	if d.client != nil {
@@ -217,7 +222,11 @@ func (d *daemon) buildMQTT() error {
 		if err != nil {
 			return err
 		}
+		if d.table, err = store.OpenTable(brokerTable(d.cfg, d.p.Log)); err != nil {
+			return err
+		}
 		d.broker, err = broker.New(broker.Config{
+			Store: brokerStore{d.table}, Queue: queue(m), Retained: broker.Capacity{Messages: m.Retained.Messages, Bytes: int64(m.Retained.Bytes)},
 			Listeners: m.Listen, CertFile: m.CertFile, KeyFile: m.KeyFile, ClientCAFile: m.ClientCAFile, Accounts: all, Anonymous: m.Anonymous,
 			Limits:     limits(m),
 			Deliver:    func(ctx context.Context, msg topic.Message) error { return d.gateway.Deliver(ctx, msg) },

@@ -76,6 +76,6 @@ func (d *daemon) checkReload(next *config.Config) error {
 func limits(m *config.MQTT) broker.Limits {
 	return broker.Limits{
 		Connections: m.Limits.Connections, PerAddress: m.Limits.ConnectionsPerAddress, LoginFailures: m.Limits.LoginFailures,
-		ConnectTime: m.Limits.ConnectTime, Sessions: m.Sessions.Max,
+		ConnectTime: m.Limits.ConnectTime, Sessions: m.Sessions.Max, SessionExpiry: m.Sessions.Expire,
 	}
 }

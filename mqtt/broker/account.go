@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync/atomic"
 
-	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"github.com/gatepost/gatepost/mqtt/topic"
@@ -240,41 +239,39 @@ func (b *Broker) current(c *conn) bool {
 	return all[c.account.user] == c.account
 }
 
-// rightsOf are those of a client that has a session, connected or not; all is true where there are no accounts. What it may
-// is decided by the accounts as they are now.
-func (b *Broker) rightsOf(cl *mqtt.Client) (r *rights, all bool) {
+// heldRights are those that a session was found to have with an account.
+type heldRights struct {
+	account *account
+	rights  *rights
+}
+
+// rightsOf are those of a session, whether its client is connected or not; all is true where there are no accounts. What it
+// may is decided by the accounts as they are now.
+func (b *Broker) rightsOf(s *session) (r *rights, all bool) {
 	now := *b.accounts.Load()
 	if len(now) == 0 {
 		return nil, true
 	}
-	user, client := splitID(cl.ID)
-	a := now[user]
+	a := now[s.account]
 	if a == nil {
 		return &rights{}, false
 	}
-	if c := connOf(cl); c != nil && c.account == a && c.rights != nil {
-		return c.rights, false
+	if held := s.rights.Load(); held != nil && held.account == a {
+		return held.rights, false
 	}
-	return a.rights(client), false
+	held := &heldRights{a, a.rights(s.client)}
+	s.rights.Store(held)
+	return held.rights, false
 }
 
 // mayPublish tells whether a client may publish to a topic, which is valid.
-func (b *Broker) mayPublish(cl *mqtt.Client, name string) bool {
-	r, all := b.rightsOf(cl)
+func (b *Broker) mayPublish(s *session, name string) bool {
+	r, all := b.rightsOf(s)
 	return all || r.mayPublish(name)
 }
 
 // maySubscribe tells whether a client may have what asked means: a filter, or a topic that is delivered.
-func (b *Broker) maySubscribe(cl *mqtt.Client, asked string) bool {
-	r, all := b.rightsOf(cl)
+func (b *Broker) maySubscribe(s *session, asked string) bool {
+	r, all := b.rightsOf(s)
 	return all || r.maySubscribe(asked)
-}
-
-// sessionID is what the library knows a client by: it has no accounts, so everything it keeps is kept by this.
-func sessionID(a *account, client string) string { return a.name() + "\x00" + client }
-
-// splitID undoes sessionID. Neither part can hold NUL.
-func splitID(id string) (user, client string) {
-	user, client, _ = strings.Cut(id, "\x00")
-	return user, client
 }

@@ -6,14 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"github.com/gatepost/gatepost/internal/logkey"
@@ -21,38 +20,41 @@ import (
 
 // Broker is an MQTT broker. All methods but Listen and Run are safe for concurrent use.
 type Broker struct {
-	cfg    Config
-	urls   []listenURL
-	log    *slog.Logger
-	m      brokerMetrics
-	server *mqtt.Server
-	self   *mqtt.Client // our own publishes and wills come from it
+	cfg   Config
+	urls  []listenURL
+	log   *slog.Logger
+	m     brokerMetrics
+	stats stats
 
 	accounts   atomic.Pointer[accounts]
 	accountsMu sync.Mutex // for SetAccounts
 	verifier   *verifier
+	logins     logins
+	places     places
+	news       news
 
-	gate   gate
-	order  atomic.Int64 // of messages, as the library's resending sorts them; see hook.OnPublish
-	logins logins
-	places places
-	news   news
-	kicked kicks
+	queue    bounds // of durable sessions
+	sessions sessions
+	subs     subscriptions
+	retained retained
+	wills    wills
+	lazy     *lazy
+	nextBody uint64 // of messages that several queues refer to, the last one; only Works use it
 
-	sysRetained atomic.Int64 // retained messages under $SYS
-	listeners   []net.Listener
-	cert        *certificate
+	listeners []net.Listener
+	cert      *certificate
 
 	running    atomic.Bool
 	stopping   chan struct{}   // closed when Run was asked to stop
-	delivering context.Context //nolint:containedctx // of Run; hooks of the library get none
+	failed     chan error      // holds why the broker cannot go on
+	delivering context.Context //nolint:containedctx // of Run; what serves a connection outlives it by a moment
 
 	mu    sync.Mutex
 	conns map[*conn]struct{}
 	wg    sync.WaitGroup // of what Run started
 }
 
-// New checks cfg and starts nothing. The error names all that is wrong with it.
+// New checks cfg, reads what is in the Store, and starts nothing. The error names all that is wrong with cfg.
 func New(cfg Config) (*Broker, error) {
 	urls, err := cfg.check()
 	all, aerr := newAccounts(cfg.Accounts, nil)
@@ -67,27 +69,21 @@ func New(cfg Config) (*Broker, error) {
 		verifier: newVerifier(),
 		logins:   logins{limit: cfg.Limits.LoginFailures},
 		places:   places{all: cfg.Limits.Connections, perAddress: cfg.Limits.PerAddress},
+		queue:    bounds{cfg.Queue.Messages, cfg.Queue.Bytes},
+		sessions: sessions{byID: map[string]*session{}},
+		retained: retained{bounds: bounds{cfg.Retained.Messages, cfg.Retained.Bytes}, byTopic: map[string]*message{}},
+		wills:    wills{byID: map[string]*will{}},
+		lazy:     newLazy(),
 		stopping: make(chan struct{}),
+		failed:   make(chan error, 1),
 		conns:    map[*conn]struct{}{},
 	}
 	if err := errors.Join(b.checkOpen(all), b.checkCertificates(all)); err != nil {
 		return nil, err
 	}
 	b.accounts.Store(&all)
-	b.order.Store(firstOrder)
-	b.server = mqtt.New(&mqtt.Options{
-		Capabilities:             capabilities(cfg),
-		ClientNetWriteBufferSize: 1,                             // conn has a buffer; the library's own may keep a message back
-		SysTopicResendInterval:   sysNever,                      // see sys
-		Logger:                   slog.New(slog.DiscardHandler), // it logs whole packets
-	})
-	if err := b.server.AddHook(&hook{b: b}, nil); err != nil {
-		return nil, fmt.Errorf("add the hook: %w", err)
-	}
-	b.self = b.server.NewClient(nil, "", "gatepost", true)
-	b.self.Properties.ProtocolVersion = 5 // so that a will's expiry counts
 	b.m = newMetrics(cfg.Metrics, b)
-	return b, nil
+	return b, b.restore()
 }
 
 func (b *Broker) checkOpen(all accounts) error {
@@ -100,19 +96,6 @@ func (b *Broker) checkOpen(all accounts) error {
 		}
 	}
 	return nil
-}
-
-// capabilities are the settings of the library.
-func capabilities(cfg Config) *mqtt.Capabilities {
-	c := mqtt.NewDefaultServerCapabilities()
-	c.MaximumSessionExpiryInterval = uint32(sessionExpiry / time.Second)
-	c.MaximumMessageExpiryInterval = 0 // what has no expiry stays
-	c.MaximumClientWritesPending = writeQueue
-	c.MaximumInflight = uint16(cfg.Limits.Queue)
-	c.MaximumPacketSize = uint32(cfg.MaxPayload + packetOverhead)
-	c.ReceiveMaximum = 1024
-	c.TopicAliasMaximum = 0 // permissions are checked before aliases are looked up
-	return c
 }
 
 // Listen takes every port, or none. Clients may connect from then on; they are served when Run is called.
@@ -156,11 +139,11 @@ func (b *Broker) Run(ctx context.Context) error {
 	delivering, abandon := context.WithCancel(context.WithoutCancel(ctx))
 	defer abandon()
 	b.delivering = delivering
-	if err := b.server.Serve(); err != nil { // starts the library's housekeeping; listeners are ours
-		return fmt.Errorf("start the broker: %w", err)
-	}
 	b.running.Store(true)
+	old := maps.Clone(b.wills.byID) // nobody has connected yet
+	b.wg.Go(func() { b.sendOldWills(old) })
 	b.wg.Go(b.publishSys)
+	b.wg.Go(b.tend)
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -169,7 +152,11 @@ func (b *Broker) Run(ctx context.Context) error {
 		stop := b.serve(u, b.listeners[i], cancel)
 		stops = append(stops, stop)
 	}
-	<-ctx.Done()
+	select {
+	case <-ctx.Done():
+	case err := <-b.failed:
+		cancel(err)
+	}
 
 	b.running.Store(false)
 	b.mu.Lock()
@@ -182,9 +169,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	kill := time.AfterFunc(stopTime, func() { abandon(); b.killAll() })
 	b.wg.Wait()
 	kill.Stop()
-	if err := b.server.Close(); err != nil { // nobody is connected any more; this ends the housekeeping
-		return fmt.Errorf("stop the broker: %w", err)
-	}
+	b.flush() // without room, or with a Store that has failed, it is as after a crash
 	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
@@ -242,60 +227,11 @@ func (b *Broker) acceptLoop(l net.Listener) error {
 	}
 }
 
-// serveConn runs one connection from its first byte to its will, in the caller's goroutine.
-func (b *Broker) serveConn(nc, tcp net.Conn) {
-	if t, ok := tcp.(*tls.Conn); ok {
-		tcp = t.NetConn()
-	}
-	c := newConn(nc, tcp, b.cfg.Limits, b.dropSlow)
-	if !b.add(c) {
-		c.kill()
-		return
-	}
-	defer b.wg.Done()
-	pumped := make(chan struct{})
-	go func() { defer close(pumped); c.pump() }()
-	err := b.establish(c)
-	b.settle(c)
-	_ = c.Close() // it never fails
-	<-pumped
-	b.remove(c)
-	if c.client != nil {
-		b.log.Debug("client disconnected", logkey.Client, c.clientID, logkey.Error, err)
-	}
-	b.sendWill(c)
-}
-
-// establish lets the library work on c until it ends. What a client sends can make its decoder panic; then this
-// connection ends, and nothing else.
-func (b *Broker) establish(c *conn) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			b.m.panics.Inc()
-			err = fmt.Errorf("panic: %v", p)
-			if b.news.due("panic") {
-				b.log.Error("connection ended by a panic", logkey.Address, c.RemoteAddr().String(), logkey.Error, err, logkey.Reason, string(debug.Stack()))
-			}
-		}
-	}()
-	return b.server.EstablishConnection("", c)
-}
-
-// settle leaves the session as it should be after the connection. The library does so itself unless it was interrupted,
-// between CONNECT and CONNACK or by a panic.
-func (b *Broker) settle(c *conn) {
-	defer b.gate.leave(c)
-	cl := c.client
-	if cl == nil || c.ended {
-		return
-	}
-	b.gate.leave(c)
-	b.gate.shut(c)
-	c.ids.after(cl)
-	if now, ok := b.server.Clients.Get(cl.ID); ok && now == cl && ephemeral(cl) {
-		cl.ClearInflights()
-		b.server.UnsubscribeClient(cl)
-		b.server.Clients.Delete(cl.ID)
+// fail ends Run: the Store cannot go on. Any goroutine.
+func (b *Broker) fail(err error) {
+	select {
+	case b.failed <- fmt.Errorf("broker: %w", err):
+	default: // there is one already
 	}
 }
 
@@ -347,14 +283,6 @@ func (b *Broker) killAll() {
 	for _, c := range b.allConns() {
 		c.kill()
 	}
-}
-
-// disconnect ends a connection; a client of MQTT 5 is told why. Any goroutine.
-func (b *Broker) disconnect(c *conn, why packets.Code) {
-	if c.established.Load() { // c.client may be read
-		_ = b.server.DisconnectClient(c.client, why) // the connection may be gone already
-	}
-	_ = c.Close() // the same
 }
 
 // dropSlow is told of a connection that ends because its client does not read.

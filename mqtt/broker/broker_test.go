@@ -35,6 +35,7 @@ func start(t testing.TB, change func(*Config)) *fixture {
 	cfg := Config{
 		Listeners: []string{"mqtt://127.0.0.1:0"},
 		Deliver:   f.deliver,
+		Store:     newMemory(),
 		Wants:     func(name string) bool { return strings.HasPrefix(name, "want/") },
 	}
 	if change != nil {
@@ -148,13 +149,15 @@ func TestNewNamesWhatIsWrong(t *testing.T) {
 		{"port", Config{Listeners: []string{"mqtt://127.0.0.1:99999"}}, "port"},
 		{"path", Config{Listeners: []string{"mqtt://127.0.0.1/x"}}, "only ws and wss"},
 		{"user", Config{Listeners: []string{"mqtt://u:p@127.0.0.1"}}, "mqtt.accounts"},
-		{"open", Config{Deliver: deliver, Listeners: []string{"mqtt://0.0.0.0:0"}}, "beyond loopback"},
-		{"all addresses", Config{Deliver: deliver, Listeners: []string{"mqtt://:0"}}, "beyond loopback"},
-		{"a name", Config{Deliver: deliver, Listeners: []string{"mqtt://broker.example:0"}}, "beyond loopback"},
+		{"open", Config{Deliver: deliver, Store: newMemory(), Listeners: []string{"mqtt://0.0.0.0:0"}}, "beyond loopback"},
+		{"all addresses", Config{Deliver: deliver, Store: newMemory(), Listeners: []string{"mqtt://:0"}}, "beyond loopback"},
+		{"a name", Config{Deliver: deliver, Store: newMemory(), Listeners: []string{"mqtt://broker.example:0"}}, "beyond loopback"},
 		{"certificate", Config{Deliver: deliver, Listeners: []string{"mqtts://127.0.0.1:0"}}, "cert_file"},
 		{"no file", Config{Listeners: []string{"wss://127.0.0.1:0"}, CertFile: "/nowhere/c", KeyFile: "/nowhere/k"}, "/nowhere/c"},
 		{"payload", Config{MaxPayload: 1 << 30}, "max payload"},
-		{"limit", Config{Limits: Limits{Queue: 70000}}, "queue"},
+		{"limit", Config{Limits: Limits{Subscriptions: -1}}, "subscriptions"},
+		{"queue", Config{Queue: Queue{Capacity: Capacity{Bytes: -1}}}, "queue"},
+		{"store", Config{Deliver: deliver}, "store: it is needed"},
 		{"user name", Config{Accounts: []Account{{User: "", Password: "x"}}}, "without NUL"},
 		{"password", Config{Accounts: []Account{{User: "u"}}}, "no password"},
 		{"twice", Config{Accounts: []Account{{User: "u", Password: "p"}, {User: "u", Password: "q"}}}, "twice"},
@@ -171,7 +174,7 @@ func TestNewNamesWhatIsWrong(t *testing.T) {
 		{Listeners: []string{"mqtt://0.0.0.0:0"}, Accounts: []Account{{User: "u", Password: "p"}}},
 		{Listeners: []string{"mqtt://localhost", "mqtt://[::1]", "ws://127.9.9.9/mqtt"}},
 	} {
-		cfg.Deliver = deliver
+		cfg.Deliver, cfg.Store = deliver, newMemory()
 		if _, err := New(cfg); err != nil {
 			t.Errorf("New(%+v): %v", cfg, err)
 		}
@@ -192,6 +195,7 @@ func TestListenTakesAllOrNone(t *testing.T) {
 	addr := free.Addr().String()
 	free.Close()
 	b, err := New(Config{
+		Store:     newMemory(),
 		Listeners: []string{"mqtt://" + addr, "mqtt://" + taken.Addr().String()},
 		Deliver:   func(context.Context, topic.Message) error { return nil },
 	})
@@ -212,7 +216,7 @@ func TestListenTakesAllOrNone(t *testing.T) {
 
 func TestPublishBeforeRunIsCertainlyNotSent(t *testing.T) {
 	t.Parallel()
-	b, err := New(Config{Listeners: []string{"mqtt://127.0.0.1:0"}, Deliver: func(context.Context, topic.Message) error { return nil }})
+	b, err := New(Config{Listeners: []string{"mqtt://127.0.0.1:0"}, Store: newMemory(), Deliver: func(context.Context, topic.Message) error { return nil }})
 	if err != nil {
 		t.Fatal(err)
 	}

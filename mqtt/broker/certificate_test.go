@@ -258,12 +258,12 @@ func TestClientCAFileIsChecked(t *testing.T) {
 		"empty":   {ClientCAFile: empty},
 	} {
 		secure(&cfg)
-		cfg.Deliver = (&fixture{}).deliver
+		cfg.Deliver, cfg.Store = (&fixture{}).deliver, newMemory()
 		if _, err := New(cfg); err == nil {
 			t.Errorf("%s: taken", name)
 		}
 	}
-	if _, err := New(Config{Listeners: []string{"mqtt://127.0.0.1:0"}, Deliver: (&fixture{}).deliver, ClientCAFile: empty}); err == nil {
+	if _, err := New(Config{Listeners: []string{"mqtt://127.0.0.1:0"}, Store: newMemory(), Deliver: (&fixture{}).deliver, ClientCAFile: empty}); err == nil {
 		t.Error("taken without TLS")
 	}
 }

@@ -36,8 +36,13 @@ type Config struct {
 	// every message from many goroutines, and must not block.
 	Wants func(topic string) bool
 
-	MaxPayload int    // bytes of one message, both ways; 0 means 4 MiB
-	Limits     Limits // the zero value is usable
+	// Store keeps what clients must not lose; see Buckets. It is closed after Run has returned.
+	Store Store
+
+	MaxPayload int      // bytes of one message, both ways; 0 means 4 MiB
+	Limits     Limits   // the zero value is usable, as are the next two
+	Queue      Queue    // bounds what waits for one session
+	Retained   Capacity // bounds what is retained of all topics
 
 	Version string            // told under $SYS; "" means "gatepost"
 	Log     *slog.Logger      // nil: silent
@@ -53,7 +58,23 @@ type Limits struct {
 	LoginFailures int           // a minute, of one user from one address; ten times that of all users from it; 10
 	WriteBuffer   int           // bytes that wait for one client; 1 MiB
 	SlowTime      time.Duration // how long a client may read nothing while something waits for it; 30 s
-	Queue         int           // unacknowledged QoS 1 and 2 messages of one session, at most 65535; 10 000
+	MemoryQueue   int           // bytes of QoS 1 and 2 messages that wait for a client whose session is not stored; 4 MiB
+	SessionExpiry time.Duration // after which a session whose client does not come back ends; 30 days
+	Subscriptions int           // of one session; 10 000
+}
+
+// Capacity is how much is kept of something. Each zero value means the default.
+type Capacity struct {
+	Messages int   // 100 000 in a queue, 50 000 retained
+	Bytes    int64 // of topics and payloads; 64 MiB
+}
+
+// Queue bounds what waits for one session: messages of QoS 1 and 2 that its client has not acknowledged.
+type Queue struct {
+	Capacity
+	// Refuse keeps all that is in a full queue and takes no more messages for it: who publishes one gets no acknowledgement
+	// (MQTT 5: reason 0x97), and nobody gets the message. Otherwise the oldest that has not been sent gives way.
+	Refuse bool
 }
 
 const (
@@ -71,6 +92,9 @@ func (cfg *Config) check() ([]listenURL, error) {
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if cfg.Deliver == nil {
 		bad("deliver: it is needed")
+	}
+	if cfg.Store == nil {
+		bad("store: it is needed")
 	}
 	if cfg.Wants == nil {
 		cfg.Wants = func(string) bool { return true }
@@ -111,7 +135,22 @@ func (cfg *Config) check() ([]listenURL, error) {
 	if cfg.ClientCAFile != "" && !secure {
 		bad("client certificates need a listener with TLS: mqtts or wss")
 	}
-	return urls, errors.Join(append(errs, cfg.Limits.check())...)
+	errs = append(errs, cfg.Limits.check(), cfg.Queue.check("queue", 100_000), cfg.Retained.check("retained", 50_000))
+	return urls, errors.Join(errs...)
+}
+
+// check fills in the defaults.
+func (c *Capacity) check(name string, messages int) error {
+	if c.Messages == 0 {
+		c.Messages = messages
+	}
+	if c.Bytes == 0 {
+		c.Bytes = 64 << 20
+	}
+	if c.Messages < 1 || c.Bytes < 1 {
+		return fmt.Errorf("%s: %d messages and %d bytes: both must be more than 0", name, c.Messages, c.Bytes)
+	}
+	return nil
 }
 
 // check fills in the defaults.
@@ -130,12 +169,13 @@ func (l *Limits) check() error {
 	def("sessions", &l.Sessions, 20_000, 1<<24)
 	def("login failures", &l.LoginFailures, 10, 1<<16)
 	def("write buffer", &l.WriteBuffer, 1<<20, 1<<30)
-	def("queue", &l.Queue, 10_000, 65535)
+	def("memory queue", &l.MemoryQueue, 4<<20, 1<<30)
+	def("subscriptions", &l.Subscriptions, 10_000, 1<<24)
 	for _, t := range []struct {
 		name string
 		v    *time.Duration
 		d    time.Duration
-	}{{"connect time", &l.ConnectTime, 10 * time.Second}, {"slow time", &l.SlowTime, 30 * time.Second}} {
+	}{{"connect time", &l.ConnectTime, 10 * time.Second}, {"slow time", &l.SlowTime, 30 * time.Second}, {"session expiry", &l.SessionExpiry, 30 * 24 * time.Hour}} {
 		if *t.v == 0 {
 			*t.v = t.d
 		}

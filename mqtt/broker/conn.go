@@ -1,28 +1,25 @@
 package broker
 
 import (
+	"bytes"
 	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
 const (
 	writeChunk = 64 << 10        // written at once, each in SlowTime
 	keepBuffer = 1 << 10         // a buffer up to this size is used again; idle clients keep no larger one
-	writeQueue = 4096            // messages in the library's queue for a client; a full one drops
 	lastWords  = 1 * time.Second // to write what waits after Close: a CONNACK that refuses, a DISCONNECT
 )
 
-// conn is the connection of one client as the library sees it. Write never blocks: the library holds the client's lock
-// meanwhile, and everybody who publishes to the client needs that. So Write puts bytes into a buffer, which the pump
-// writes out. Who has time to wait does so before, in room: the client's reader before it takes the next packet, and the
-// library's writer before each message. A client that takes no chunk within SlowTime is cut off.
-//
-// It also carries what we know of the client, since the library has no place for that.
+// conn is the connection of one client. A reader, in the goroutine that serves it, handles what the client sends. A pump
+// writes: first what others have put into a buffer with send and Write, which never block; then what fill gives it, the
+// messages for the client. So whoever publishes never waits for one who reads slowly, and what a client can't take stays
+// where it is. A client that takes no chunk within SlowTime is cut off.
 type conn struct {
 	net.Conn          // TCP, TLS or WebSocket
 	tcp      net.Conn // below it; closing it ends everything at once
@@ -30,46 +27,45 @@ type conn struct {
 	limit    int
 	slow     time.Duration
 	onSlow   func(*conn)
+	fill     func(c *conn, out []byte) (_ []byte, more bool) // appends messages
+	stats    *stats
 
 	mu      sync.Mutex
-	changed sync.Cond // buf, queued or closed
+	changed sync.Cond // of what follows
 	buf     []byte    // to be written
 	queued  int       // bytes in buf and in the pump's hands
-	taken   int       // messages that the library's writer has taken from its queue
+	written int       // chunks
+	ready   bool      // CONNACK is in buf: messages may follow
+	wake    bool      // there may be messages
 	closed  time.Time // Close was called then; zero: open
 
-	// The reader's.
-	client *mqtt.Client // from CONNECT on
-	first  firstPacket
-	last   byte // of what was read
-	holds  holding
-	ended  bool // OnDisconnect has seen it
-	idle   time.Duration
-	burst  int // what taken will be when the retained messages of the last SUBSCRIBE are out
-	will   *will
-	v3     bool // MQTT 3.1 or 3.1.1; set before the first Write
+	// The reader's; others may read what CONNECT has set once established is true.
+	first     firstPacket
+	idle      time.Duration
+	will      *will
+	stalled   bool // see Broker.stall
+	stall     *time.Timer
+	version   byte // of the protocol; 0: no CONNECT yet
+	id        string
+	clientID  string // as the client calls itself
+	session   *session
+	account   *account // as it logged in; nil: there are none. Not changed after CONNECT
+	rights    *rights  // of account, for this client; nil with it
+	window    int      // messages that may be on their way
+	maxPacket uint32   // bytes the client takes at once; 0: any
+	problems  bool     // it wants to be told reasons
+	expiry    time.Duration
 
-	settling    atomic.Bool // its reader has the gate alone
 	established atomic.Bool // CONNACK was sent
-	account     *account    // as it logged in; nil: there are none. Not changed after CONNECT
-	rights      *rights     // of account, for this client; nil with it
-	clientID    string      // as the client calls itself
-	ids         packetIDs
 }
 
 // newConn wraps c, which must come with tcp below it (or be it). The caller runs pump in a goroutine. Until the client has
 // sent CONNECT the connection lives for connectTime only.
 func newConn(c, tcp net.Conn, l Limits, onSlow func(*conn)) *conn {
-	b := &conn{Conn: c, tcp: tcp, since: time.Now(), limit: l.WriteBuffer, slow: l.SlowTime, onSlow: onSlow}
+	b := &conn{Conn: c, tcp: tcp, since: time.Now(), limit: l.WriteBuffer, slow: l.SlowTime, onSlow: onSlow, stats: &stats{}}
 	b.changed.L = &b.mu
 	_ = c.SetDeadline(b.since.Add(l.ConnectTime)) // an error shows in the first read
 	return b
-}
-
-// connOf is nil for our own publishes, which have no connection.
-func connOf(cl *mqtt.Client) *conn {
-	c, _ := cl.Net.Conn.(*conn)
-	return c
 }
 
 // Read passes on what the client sends, once the first packet is seen to be a CONNECT of a sane size.
@@ -78,7 +74,6 @@ func (c *conn) Read(p []byte) (int, error) {
 	if n == 0 {
 		return 0, err
 	}
-	c.last = p[n-1]
 	if !c.first.ok() {
 		if err := c.first.check(p[:n]); err != nil {
 			return 0, err
@@ -87,9 +82,8 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// SetDeadline is called by the library before each packet. Its own time overflows above 43 690 s, so the client's
-// keep-alive counts, as CONNECT gave it. Writing has times of its own.
-func (c *conn) SetDeadline(time.Time) error {
+// rest gives the client its time for the next packet.
+func (c *conn) rest() error {
 	if c.idle == 0 {
 		return c.SetReadDeadline(time.Time{})
 	}
@@ -99,22 +93,15 @@ func (c *conn) SetDeadline(time.Time) error {
 // accept ends the time for CONNECT. A client may be silent for one and a half times its keep-alive; 0 means for ever.
 func (c *conn) accept(keepAlive uint16) error {
 	c.idle = time.Duration(keepAlive) * time.Second * 3 / 2
-	if err := c.SetWriteDeadline(time.Time{}); err != nil {
-		return err
-	}
-	return c.SetDeadline(time.Time{})
+	return c.SetWriteDeadline(time.Time{})
 }
 
-// Write never blocks. The library writes one packet at a time. A DISCONNECT of the server is not known before MQTT 5 and
-// is swallowed there.
+// Write never blocks. Any goroutine.
 func (c *conn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.closed.IsZero() {
 		return 0, net.ErrClosed
-	}
-	if c.v3 && len(p) > 0 && p[0]>>4 == packets.Disconnect {
-		return len(p), nil
 	}
 	c.buf = append(c.buf, p...)
 	c.queued += len(p)
@@ -122,7 +109,62 @@ func (c *conn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// room waits until less than the limit waits for the client, or it is gone. Not to be called with the gate held.
+// send encodes and writes a packet other than PUBLISH and its acknowledgements. Any goroutine, once CONNECT was seen. What
+// it is sent to may have gone.
+func (c *conn) send(pk *packets.Packet) {
+	pk.ProtocolVersion = c.version
+	pk.Mods.DisallowProblemInfo = !c.problems && pk.FixedHeader.Type != packets.Connack && pk.FixedHeader.Type != packets.Disconnect
+	pk.Mods.MaxSize = c.maxPacket
+	var buf bytes.Buffer
+	var err error
+	switch pk.FixedHeader.Type {
+	case packets.Connack:
+		err = pk.ConnackEncode(&buf)
+	case packets.Suback:
+		err = pk.SubackEncode(&buf)
+	case packets.Unsuback:
+		err = pk.UnsubackEncode(&buf)
+	case packets.Pingresp:
+		err = pk.PingrespEncode(&buf)
+	case packets.Disconnect:
+		if c.version < 5 {
+			return // there is none from the server
+		}
+		err = pk.DisconnectEncode(&buf)
+	}
+	if err == nil && (c.maxPacket == 0 || buf.Len() <= int(c.maxPacket)) {
+		c.stats.sent(buf.Len(), false)
+		_, _ = c.Write(buf.Bytes())
+	}
+}
+
+// ack answers a packet that belongs to a message. A code other than 0 is for MQTT 5 only.
+func (c *conn) ack(kind byte, id uint16, code byte) {
+	var b [5]byte
+	p := appendAck(b[:0], kind, id, code)
+	c.stats.sent(len(p), false)
+	_, _ = c.Write(p)
+}
+
+// wakeUp lets the pump look for messages. Any goroutine.
+func (c *conn) wakeUp() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.wake = true
+	if c.ready {
+		c.changed.Broadcast()
+	}
+}
+
+// open lets messages follow what was written so far.
+func (c *conn) open() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ready, c.wake = true, true
+	c.changed.Broadcast()
+}
+
+// room waits until less than the limit waits for the client, or it is gone.
 func (c *conn) room() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -131,34 +173,14 @@ func (c *conn) room() {
 	}
 }
 
-// next is room for the library's writer, which has taken a message.
-func (c *conn) next() {
-	c.room()
+// waitSent waits until something was written to the client; false: it is gone.
+func (c *conn) waitSent() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.taken++
-	c.changed.Broadcast()
-}
-
-// startBurst and paceBurst keep retained messages, which the reader puts into the library's queue all at once, from
-// overflowing it.
-func (c *conn) startBurst() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.burst = c.taken
-}
-
-// paceBurst counts one and waits when the queue is filled by half. Not to be called with the gate held.
-func (c *conn) paceBurst() {
-	c.burst++
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.burst-c.taken < writeQueue/2 {
-		return
-	}
-	for c.burst-c.taken > writeQueue/4 && c.closed.IsZero() {
+	for before := c.written; c.written == before && c.closed.IsZero(); {
 		c.changed.Wait()
 	}
+	return c.closed.IsZero()
 }
 
 // Close lets what waits go out for a moment. It does not block and may be called more than once.
@@ -185,29 +207,45 @@ func (c *conn) kill() {
 	_ = c.tcp.Close() // it is of no use any more
 }
 
-// pump writes out what Write left, until Close or an error. It closes the connection.
+// pump writes out what there is for the client, until Close or an error. It closes the connection.
 func (c *conn) pump() {
 	var out []byte
 	for {
 		c.mu.Lock()
-		for len(c.buf) == 0 && c.closed.IsZero() {
+		for len(c.buf) == 0 && !(c.ready && c.wake) && c.closed.IsZero() {
+			if cap(out) > keepBuffer {
+				out = nil
+			}
 			c.changed.Wait()
 		}
-		if len(c.buf) == 0 {
+		if len(c.buf) == 0 && !c.closed.IsZero() {
 			c.mu.Unlock()
 			_ = c.Conn.Close() // nothing can be done about an error
 			return
 		}
 		out, c.buf = c.buf, out[:0]
+		messages := c.ready && c.wake && c.closed.IsZero()
+		c.wake = c.wake && !messages
 		c.mu.Unlock()
+		if messages {
+			out = c.more(out)
+		}
 		if err := c.flush(out); err != nil {
 			c.kill()
 			return
 		}
-		if cap(out) > keepBuffer {
-			out = nil
-		}
 	}
+}
+
+// more appends messages to what is to be written.
+func (c *conn) more(out []byte) []byte {
+	before := len(out)
+	out, again := c.fill(c, out)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.queued += len(out) - before
+	c.wake = c.wake || again
+	return out
 }
 
 func (c *conn) flush(out []byte) error {
@@ -232,6 +270,7 @@ func (c *conn) flush(out []byte) error {
 		out = out[len(chunk):]
 		c.mu.Lock()
 		c.queued = max(0, c.queued-len(chunk)) // kill sets it to 0
+		c.written++
 		c.changed.Broadcast()
 		c.mu.Unlock()
 	}

@@ -84,7 +84,7 @@ func TestTakeoverOfClientThatDoesNotRead(t *testing.T) {
 func TestManyRetained(t *testing.T) {
 	t.Parallel()
 	f := start(t, func(cfg *Config) { cfg.Limits.WriteBuffer = 16 << 10 })
-	const n = 3 * writeQueue
+	const n = 3 * fastItems
 	for i := range n {
 		if err := f.Publish(t.Context(), fmt.Sprint("r/", i), make([]byte, 1000), 0, true); err != nil { // 12 MB
 			t.Fatal(err)

@@ -172,7 +172,7 @@ func TestAccountCheck(t *testing.T) {
 			t.Errorf("%+v: %v, want %q", list, err, want)
 		}
 	}
-	_, err := New(Config{Listeners: []string{"mqtt://127.0.0.1:0"}, Deliver: (&fixture{}).deliver, Accounts: []Account{{User: "a", Certificate: "x"}}})
+	_, err := New(Config{Listeners: []string{"mqtt://127.0.0.1:0"}, Store: newMemory(), Deliver: (&fixture{}).deliver, Accounts: []Account{{User: "a", Certificate: "x"}}})
 	if !errors.Is(err, ErrNoClientCA) {
 		t.Errorf("a certificate without those who sign it: %v", err)
 	}

@@ -7,13 +7,13 @@ import (
 	"sync"
 	"time"
 
-	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/gatepost/gatepost/mqtt/topic"
 )
 
 // admit decides about a CONNECT: who it is, and whether its will may be sent. "" is fine; c has account and rights then.
-func (h *hook) admit(cl *mqtt.Client, c *conn, pk packets.Packet) (reason string, code packets.Code) {
-	b := h.b
+func (b *Broker) admit(c *conn, pk *packets.Packet) (reason string, code packets.Code) {
 	if pk.Properties.AuthenticationMethod != "" {
 		return refusedProtocol, packets.ErrBadAuthenticationMethod
 	}
@@ -26,12 +26,12 @@ func (h *hook) admit(cl *mqtt.Client, c *conn, pk packets.Packet) (reason string
 		default:
 			return reason, packets.ErrBadUsernameOrPassword
 		}
-		c.account, c.rights = a, a.rights(cl.ID)
+		c.account, c.rights = a, a.rights(c.clientID)
 	}
 	if pk.Connect.WillFlag {
 		name := pk.Connect.WillTopic
 		may := c.account == nil || c.rights.mayPublish(name)
-		if !mqtt.IsValidFilter(name, true) || !may || len(pk.Connect.WillPayload) > b.cfg.MaxPayload {
+		if topic.ValidTopic(name) != nil || hasSysPrefix(name) || !may || len(pk.Connect.WillPayload) > b.cfg.MaxPayload {
 			return refusedWill, packets.ErrNotAuthorized
 		}
 	}

@@ -49,7 +49,7 @@ func TestPacketIDsOfBothDirections(t *testing.T) {
 		}
 		again = append(again, fmt.Sprint(p.kind, ":", p.id()))
 	}
-	if want := []string{"6:4", "3:1", "3:2", "3:3"}; !slices.Equal(again, want) {
+	if want := []string{"3:1", "3:2", "3:3", "6:4"}; !slices.Equal(again, want) {
 		t.Errorf("resent %v, want %v", again, want)
 	}
 	c.send(t, c.publish(publish{topic: "want/t", qos: 2, id: 3, dup: true, payload: "t"})) // still known
@@ -62,12 +62,12 @@ func TestPacketIDsOfBothDirections(t *testing.T) {
 	}
 	c.Close()
 	c = connect(t, f.addr, login{id: "dev"})
-	c.want(t, kindPubrel)
 	for _, id := range []uint16{1, 2} {
 		if p := c.want(t, kindPublish); p.id() != id {
 			t.Errorf("resent %d, want %d", p.id(), id)
 		}
 	}
+	c.want(t, kindPubrel)
 	c.quiet(t)
 }
 
@@ -218,7 +218,7 @@ func TestCleanSessionsOfOneID(t *testing.T) {
 		c.want(t, kindPublish)
 		c.Close()
 	}
-	eventually(t, "all have gone", func() bool { return f.server.Clients.Len() == 0 })
+	eventually(t, "all have gone", func() bool { return f.sessions.len() == 0 })
 }
 
 func TestSessionsEnd(t *testing.T) {
@@ -228,9 +228,9 @@ func TestSessionsEnd(t *testing.T) {
 		c := connect(t, f.addr, l)
 		c.subscribe(t, 1, 1, "x")
 		c.Close()
-		eventually(t, "the session has ended", func() bool { return f.server.Clients.Len() == 0 })
+		eventually(t, "the session has ended", func() bool { return f.sessions.len() == 0 })
 	}
-	if n := len(f.server.Topics.Subscribers("x").Subscriptions); n != 0 {
+	if n, _ := f.subs.counts(); n != 0 {
 		t.Errorf("%d subscriptions of sessions that have ended", n)
 	}
 	connect(t, f.addr, login{id: "stays"}).Close()
