@@ -19,6 +19,13 @@ func mustFilter(t testing.TB, s string) topic.Filter {
 	return f
 }
 
+// ownRetained counts what the broker retains about itself.
+func (f *fixture) ownRetained() int {
+	f.retained.mu.Lock()
+	defer f.retained.mu.Unlock()
+	return f.retained.own
+}
+
 func TestSessions(t *testing.T) {
 	t.Parallel()
 	f := start(t, withAccounts(t))
@@ -160,7 +167,7 @@ func TestRetainedMessages(t *testing.T) {
 	if n, err := f.DropRetained(t.Context(), mustFilter(t, "#")); n != 4 || err != nil {
 		t.Errorf("%d dropped, %v", n, err)
 	}
-	before := int64(f.retained.own)
+	before := f.ownRetained()
 	if n, err := f.DropRetained(t.Context(), mustFilter(t, "$SYS/#")); n != 0 || err != nil || before == 0 {
 		t.Errorf("%d of the broker's own dropped, %v", n, err)
 	}
@@ -189,10 +196,10 @@ func TestSysTopics(t *testing.T) {
 		return all
 	}
 	eventually(t, "all are there", func() bool {
-		return int(int64(f.retained.own)) == len(f.sysTopics(0)) && slices.Contains(names(), "$SYS/broker/version")
+		return f.ownRetained() == len(f.sysTopics(0)) && slices.Contains(names(), "$SYS/broker/version")
 	})
 	if all := names(); len(all) != len(f.sysTopics(0)) {
-		t.Errorf("topics of the library are left: %q", all)
+		t.Errorf("more than was meant: %q", all)
 	}
 	watch := connect(t, f.addr, login{id: "w", user: "watch", password: "p", clean: true})
 	if codes := watch.subscribe(t, 1, 0, "$SYS/broker/version"); codes[0] != 0 {
