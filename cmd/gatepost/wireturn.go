@@ -21,7 +21,8 @@ func turnConfig(cfg *config.Config) turn.Config {
 		RelayPorts: turn.Ports{First: t.RelayPorts.First, Last: t.RelayPorts.Last}, AllowPeers: t.AllowPeers, Drain: t.Drain,
 		Limits: turn.Limits{
 			Allocations: t.Limits.Allocations, AllocationsPerUser: t.Limits.AllocationsPerUser,
-			BytesPerSecondPerUser: int64(t.Limits.BytesPerSecondPerUser),
+			BytesPerSecondPerUser: int64(t.Limits.BytesPerSecondPerUser), Connections: t.Limits.Connections,
+			ConnectionsPerIP: t.Limits.ConnectionsPerAddress, Answers: t.Limits.Answers, AnswersPerSource: t.Limits.AnswersPerNetwork,
 		},
 	}
 	for _, l := range t.Listen {

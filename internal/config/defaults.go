@@ -63,7 +63,10 @@ func (c *Calls) defaults() { c.ListenUDP = ":50000" }
 
 func (t *Turn) defaults() {
 	t.RelayPorts = PortRange{First: 49152, Last: 65535}
-	t.Limits = TurnLimits{AllocationsPerUser: 8, BytesPerSecondPerUser: 4_000_000, Allocations: 10_000}
+	t.Limits = TurnLimits{
+		AllocationsPerUser: 8, BytesPerSecondPerUser: 4_000_000, Allocations: 10_000,
+		Connections: 2_000, ConnectionsPerAddress: 64, Answers: 5_000, AnswersPerNetwork: 100,
+	}
 }
 
 func (c *Crypto) defaults() { c.Trust = "cross-signed" }

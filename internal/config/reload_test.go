@@ -96,7 +96,7 @@ func TestDiff(t *testing.T) {
 		{
 			name: "the relay's secret and limits", old: "turn: {realm: a, secret: b}\n",
 			next: "turn: {realm: a, secret: c, old_secret: b, drain: 1s, limits: {allocations: 5}}\n",
-			live: []string{"turn.secret", "turn.old_secret", "turn.limits"}, restart: []string{"turn.drain"},
+			live: []string{"turn.secret", "turn.old_secret", "turn.limits.allocations"}, restart: []string{"turn.drain"},
 		},
 		{
 			name: "a section goes", next: "mqtt: {}\n",

@@ -253,6 +253,10 @@ type TurnLimits struct {
 	AllocationsPerUser    int  `key:"allocations_per_user"`
 	BytesPerSecondPerUser Size `key:"bytes_per_second_per_user"`
 	Allocations           int  `key:"allocations"`
+	Connections           int  `key:"connections"`             // TCP and TLS
+	ConnectionsPerAddress int  `key:"connections_per_address"` // TCP and TLS
+	Answers               int  `key:"answers"`                 // a second, to clients that have not logged in
+	AnswersPerNetwork     int  `key:"answers_per_network"`
 }
 
 // Crypto is about end-to-end encryption.

@@ -63,6 +63,10 @@ func (r *report) turn(t *Turn) {
 		"turn.limits.allocations_per_user":      int64(t.Limits.AllocationsPerUser),
 		"turn.limits.bytes_per_second_per_user": int64(t.Limits.BytesPerSecondPerUser),
 		"turn.limits.allocations":               int64(t.Limits.Allocations),
+		"turn.limits.connections":               int64(t.Limits.Connections),
+		"turn.limits.connections_per_address":   int64(t.Limits.ConnectionsPerAddress),
+		"turn.limits.answers":                   int64(t.Limits.Answers),
+		"turn.limits.answers_per_network":       int64(t.Limits.AnswersPerNetwork),
 	}
 	for _, path := range sortedKeys(limits) {
 		if limits[path] <= 0 && !r.failed[path] {
