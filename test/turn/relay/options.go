@@ -23,7 +23,6 @@ type Options struct {
 	Threads int    // of coturn; 0 is its default, one for each core
 	Netns   string // network namespace to run in; "" is ours
 	Extra   string // lines of gatepost's turn section, with two spaces of indentation
-	Admin   string // host:port of gatepost's admin listener; "" for none
 	Cores   string // the only cores to run on, as taskset writes them; "" for all
 }
 
@@ -46,6 +45,9 @@ func (o Options) write(name, text string) (string, error) {
 	path := filepath.Join(o.Dir, name)
 	return path, os.WriteFile(path, []byte(text), 0o600)
 }
+
+// socket is gatepost's control socket.
+func (o Options) socket() string { return filepath.Join(o.Dir, "gatepost.sock") }
 
 // endpoint is where a listener is.
 type endpoint struct {
@@ -87,10 +89,7 @@ func (o Options) yaml(secretFile string) string {
 		fmt.Fprintf(&b, "  cert_file: %s\n  key_file: %s\n", o.Cert, o.Key)
 	}
 	b.WriteString(o.Extra)
-	fmt.Fprintf(&b, "store: {path: %s}\n", filepath.Join(o.Dir, "data"))
-	if o.Admin != "" {
-		fmt.Fprintf(&b, "admin: {listen: %q}\n", o.Admin)
-	}
+	fmt.Fprintf(&b, "store: {path: %s}\nadmin: {listen: \"\", socket: %s}\n", filepath.Join(o.Dir, "data"), o.socket())
 	return b.String()
 }
 

@@ -19,6 +19,7 @@ type Server struct {
 	Name   string
 	Addr   netip.AddrPort // of its first listener
 	Config string         // gatepost's configuration file; "" for others
+	Socket string         // gatepost's control socket; "" for others
 
 	cmd    *exec.Cmd
 	log    *os.File
@@ -46,7 +47,7 @@ func Gatepost(ctx context.Context, binary string, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Config = config
+	s.Config, s.Socket = config, o.socket()
 	return s, s.await(ctx, "msg=ready")
 }
 

@@ -1,0 +1,121 @@
+//go:build e2e
+
+package turn
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gatepost/gatepost/test/turn/relay"
+	"github.com/gatepost/gatepost/test/turn/wire"
+)
+
+// streamTime is how long a connection may be held by who does nothing useful with it, and some time to spare.
+const streamTime = 40 * time.Second
+
+// Who opens connections and then is slow is disconnected: who says nothing, who sends a request byte by byte, who does not do
+// the handshake of TLS, who begins a frame and does not end it. Meanwhile others are served.
+func TestSlowStreams(t *testing.T) {
+	t.Parallel()
+	s := serve(t, func(o *relay.Options) { o.Cert, o.Key = certificate(t) })
+	request := wire.Build(wire.Binding, wire.NewID()).Bytes()
+	attacks := map[string]struct {
+		to   string
+		tls  bool
+		drip []byte // a byte each quarter of a second
+	}{
+		"silent over tcp":         {to: s.tcp},
+		"silent over tls":         {to: s.tls, tls: true},
+		"no handshake":            {to: s.tls},
+		"a handshake that drips":  {to: s.tls, drip: append([]byte{22, 3, 1, 2, 0}, make([]byte, 500)...)},
+		"a request that drips":    {to: s.tcp, drip: append(wire.Build(wire.Binding, wire.NewID()).Add(0x8022, make([]byte, 400)).Bytes()[:400], 0)},
+		"a frame that never ends": {to: s.tcp, drip: append([]byte{0x40, 0, 0xFF, 0xFF}, make([]byte, 500)...)},
+	}
+	for name, attack := range attacks {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var c net.Conn
+			var err error
+			if attack.tls {
+				c, err = tls.Dial("tcp", attack.to, &tls.Config{InsecureSkipVerify: true})
+			} else {
+				c, err = net.Dial("tcp", attack.to)
+			}
+			must(t, err)
+			defer c.Close()
+			began := time.Now()
+			closed := make(chan error, 1)
+			go func() {
+				must(t, c.SetReadDeadline(began.Add(streamTime)))
+				_, err := io.Copy(io.Discard, c)
+				closed <- err
+			}()
+			tick := time.NewTicker(250 * time.Millisecond)
+			defer tick.Stop()
+			for i := 0; ; i++ {
+				select {
+				case err := <-closed:
+					if errors.Is(err, os.ErrDeadlineExceeded) {
+						t.Fatalf("still connected after %v", streamTime)
+					}
+					t.Logf("disconnected after %v", time.Since(began).Round(100*time.Millisecond))
+					return
+				case <-tick.C:
+					if i < len(attack.drip) {
+						_, err := c.Write(attack.drip[i : i+1])
+						if err != nil && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
+							t.Error(err)
+						}
+					}
+				}
+			}
+		})
+	}
+	t.Run("who is served meanwhile", func(t *testing.T) {
+		t.Parallel()
+		c, err := wire.Dial("tcp", s.tcp, nil, credential("@alice:turn.example"))
+		must(t, err)
+		defer c.Close()
+		must(t, c.Write(request))
+		if _, err := c.Read(deadline()); err != nil {
+			t.Error(err)
+		}
+		if _, err := c.Allocate(0); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// One address gets no more connections than it may have; others get theirs.
+func TestConnectionsOfOneAddress(t *testing.T) {
+	s := serve(t, nil)
+	const most = 64
+	held, refused := 0, 0
+	for range most + 6 {
+		c, err := wire.Dial("tcp", s.tcp, nil, wire.Credential{})
+		must(t, err)
+		t.Cleanup(func() { c.Close() })
+		_ = c.Write(wire.Build(wire.Binding, wire.NewID()).Bytes()) // it may be closed already
+		if _, err := c.Read(deadline()); err == nil {
+			held++
+		} else {
+			refused++
+		}
+	}
+	if held != most || refused != 6 {
+		t.Errorf("%d connections are served, %d refused", held, refused)
+	}
+	c, err := wire.Dial("tcp", s.tcp, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 7)}, wire.Credential{})
+	must(t, err)
+	defer c.Close()
+	must(t, c.Write(wire.Build(wire.Binding, wire.NewID()).Bytes()))
+	if _, err := c.Read(deadline()); err != nil {
+		t.Errorf("another address: %v", err)
+	}
+}
