@@ -93,13 +93,18 @@ func (d *daemon) updateTURN(cfg *config.Config) error {
 // callCredentialTTL is how long the credential of a call is good for joining it.
 const callCredentialTTL = time.Hour
 
-// callCredential makes the credential for a call's own leg; nil when there is no relay, or none that credentials can be
-// made for.
-func (d *daemon) callCredential(call ids.CallID) *leg.TURN {
-	t := d.relay.Load()
-	if t == nil || t.Secret.IsZero() {
+// clockYear is a year that no true clock is before. A credential of a clock that was never set would have expired as soon
+// as it is.
+const clockYear = 2026
+
+// callCredential makes the credential for a call's own leg, which has a user of its own: "call " and the call's id. Nil when
+// there is no relay, none that credentials can be made for, or when the clock was never set.
+func (d *daemon) callCredential(call ids.CallID) *leg.TURN { return callCredential(d.relay.Load(), call, time.Now()) }
+
+func callCredential(t *config.Turn, call ids.CallID, now time.Time) *leg.TURN {
+	if t == nil || t.Secret.IsZero() || now.UTC().Year() < clockYear {
 		return nil
 	}
-	c := mintCredential(t, "", "call "+string(call), callCredentialTTL, time.Now())
+	c := mintCredential(t, "", "call "+string(call), callCredentialTTL, now)
 	return &leg.TURN{URIs: c.URIs, Username: c.Username, Password: c.Password, TTL: c.TTL}
 }
