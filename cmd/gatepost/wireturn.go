@@ -99,7 +99,9 @@ const clockYear = 2026
 
 // callCredential makes the credential for a call's own leg, which has a user of its own: "call " and the call's id. Nil when
 // there is no relay, none that credentials can be made for, or when the clock was never set.
-func (d *daemon) callCredential(call ids.CallID) *leg.TURN { return callCredential(d.relay.Load(), call, time.Now()) }
+func (d *daemon) callCredential(call ids.CallID) *leg.TURN {
+	return callCredential(d.relay.Load(), call, time.Now())
+}
 
 func callCredential(t *config.Turn, call ids.CallID, now time.Time) *leg.TURN {
 	if t == nil || t.Secret.IsZero() || now.UTC().Year() < clockYear {
