@@ -365,7 +365,10 @@ func (p *fastPath) handOver(s *stream) {
 		}
 	}
 	p.wake()
-	<-s.taken
+	select {
+	case <-s.taken:
+	case <-p.ended: // it failed; nobody reads s.whole any more
+	}
 }
 
 func (p *fastPath) enter(f func()) {
