@@ -54,12 +54,17 @@ test: unit build $(DENDRITE) ## unit, then the real binary against a real homese
 
 # What cannot run because something is missing is named; with CI=true that is a failure.
 .PHONY: interop
-interop: build ## the same against Synapse and mosquitto, which it installs; ONLY=TestReload for some
+interop: build ## the same against Synapse and mosquitto, and other people's MQTT clients; installs them; ONLY=TestReload for some
 	@mkdir -p bin/figures
 	@missing=""; skip='^$$'; \
 	$(MOSQUITTO) || { missing+=" mosquitto (install the package mosquitto, or run this as root);"; skip=Mosquitto; }; \
 	$(MAKE) --no-print-directory --quiet $(SYNAPSE) || missing+=" Synapse (see above);"; \
 	failed=""; \
+	clients() { [ "$$skip" != Mosquitto ] && $(MOSQUITTO_CLIENTS) && $(MAKE) --no-print-directory --quiet $(PAHO) $(MQTTJS); }; \
+	if clients; then \
+		go test -tags interop -count=1 -timeout 30m -v $(if $(ONLY),-run '$(ONLY)') ./test/clients/ \
+			| { grep -v '^=== ' || true; } | tee $(if $(ONLY),/dev/null,bin/figures/clients.tsv) || failed+=" test/clients"; \
+	else missing+=" mosquitto-clients, paho-mqtt or MQTT.js (see above);"; fi; \
 	if [ -z "$(ONLY)" ] && [ "$$skip" != Mosquitto ]; then go test -tags interop -count=1 ./mqtt/... || failed+=" mqtt"; fi; \
 	if [ -e $(SYNAPSE) ]; then \
 		go test -tags interop -count=1 -timeout 30m -v -skip "$$skip" $(if $(ONLY),-run '$(ONLY)') ./test/ ./test/harness/ \

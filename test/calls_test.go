@@ -5,6 +5,8 @@ package test
 import (
 	"encoding/json"
 	"fmt"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -34,6 +36,11 @@ type signal struct {
 	Offer      struct{ Type, SDP string }   `json:"offer"`
 	Answer     struct{ Type, SDP string }   `json:"answer"`
 	Candidates []struct{ Candidate string } `json:"candidates"`
+	TURN       struct {
+		URIs               []string
+		Username, Password string
+		TTL                int
+	} `json:"turn"`
 }
 
 // intercom is a device with a WebRTC stack of its own, as far as MQTT shows it.
@@ -220,6 +227,26 @@ func TestADeviceRingsPeople(t *testing.T) {
 	d.hears("hangup")
 	p.message(p.alice, "Front door", "that nobody answered", body("Rang; nobody answered."))
 	p.message(p.alice, "Front door", "the button, which is an event too", body("button: pressed"))
+}
+
+// With a relay of our own the device gets a credential for each call.
+func TestACallHasARelay(t *testing.T) {
+	p := plan(t, "appservice", bell)
+	ports, err := harness.FreePorts(1)
+	p.must(err)
+	p.set.Extra = fmt.Sprintf("turn: {listen: [\"udp://127.0.0.1:%d\"], realm: example.org, secret: a secret of the test, relay_ports: 51000-51100}\n", ports[0])
+	p.gate, err = harness.NewGatepost(filepath.Join(binaries, "gatepost"), t.TempDir(), p.set)
+	p.must(err)
+	defer p.gate.Kill()
+	p.openHomeserver()
+	p.must(p.gate.Start(p.ctx))
+	d := p.intercom()
+	room := p.chat(p.alice)
+	p.callSend(p.alice, room, "m.call.invite", "C1", callOffer)
+	turn := d.hears("invite").TURN
+	if want := fmt.Sprintf("turn:127.0.0.1:%d?transport=udp", ports[0]); !slices.Contains(turn.URIs, want) || turn.Password == "" || turn.TTL < 600 || !strings.HasSuffix(turn.Username, "C1") {
+		t.Errorf("%+v, want %s", turn, want)
+	}
 }
 
 // !call in the door's room makes the door call who said it.

@@ -70,7 +70,7 @@ func gatepost(t *testing.T, accounts bool) *broker {
 	b.ok(err)
 	yaml := fmt.Sprintf("mqtt:\n  listen: [\"%s\"]\n  cert_file: broker.pem\n  key_file: broker.key\n", strings.Join(b.urls(), `", "`))
 	if accounts {
-		yaml += fmt.Sprintf("  accounts:\n    - {user: %s, password: %q, publish: [\"#\", \"$+/#\"], subscribe: [\"#\"]}\n    - {user: %s, password: %q, publish: [\"limited/#\"], subscribe: [\"limited/#\"]}\n",
+		yaml += fmt.Sprintf("  accounts:\n    - {user: %s, password: %q, publish: [\"#\", \"$own/#\"], subscribe: [\"#\"]}\n    - {user: %s, password: %q, publish: [\"limited/#\"], subscribe: [\"limited/#\"]}\n",
 			user, password, limitedUser, limitedPassword)
 	}
 	b.ok(b.gp.Configure(yaml + fmt.Sprintf("store: {path: data}\nadmin: {listen: %q, socket: data/gatepost.sock}\n", admin)))
@@ -84,8 +84,8 @@ func gatepost(t *testing.T, accounts bool) *broker {
 	return b
 }
 
-// mosquitto starts one with the same accounts and listeners.
-func mosquitto(t *testing.T) *broker {
+// mosquitto starts one with the same accounts and listeners; with anonymous everybody may come in as well.
+func mosquitto(t *testing.T, anonymous bool) *broker {
 	t.Helper()
 	dir := t.TempDir()
 	b := prepare(t, dir)
@@ -106,8 +106,8 @@ func mosquitto(t *testing.T) *broker {
 		b.ok(os.WriteFile(path, []byte(text), 0o600))
 		return path
 	}
-	conf := "user root\nallow_anonymous false\npassword_file " + file("passwords", string(passwords)) +
-		"\nacl_file " + file("permissions", "user "+user+"\ntopic readwrite #\ntopic readwrite $SYS/#\nuser "+limitedUser+"\ntopic readwrite limited/#\n") +
+	conf := fmt.Sprintf("user root\nallow_anonymous %t\npassword_file ", anonymous) + file("passwords", string(passwords)) +
+		"\nacl_file " + file("permissions", map[bool]string{true: "topic readwrite #\n"}[anonymous]+"user "+user+"\ntopic readwrite #\ntopic readwrite $SYS/#\ntopic readwrite $own/#\nuser "+limitedUser+"\ntopic readwrite limited/#\n") +
 		"\nmax_queued_messages 10000\nlog_dest file " + filepath.Join(dir, "mosquitto.log") + "\n"
 	for i, kind := range []string{"mqtt", "mqtts", "ws", "wss"} {
 		conf += fmt.Sprintf("listener %d 127.0.0.1\n", b.ports[i])

@@ -464,10 +464,10 @@ def case_topics():
 
 def case_dollar():
     """Topics that begin with $ are not for wildcards at the beginning (4.7.2)."""
-    t = "$" + unique("own")
+    t = "$own/" + unique("own")
     s, p = Client(), Client()
     s.subscribe("#", 0)
-    s.subscribe("+/x", 0)
+    s.subscribe("+/+/x", 0)
     p.publish(t + "/x", b"x", 1)
     for m in s.rest():
         assert m.topic[0] != "$", m.topic
