@@ -100,20 +100,28 @@ func (b *Broker) releaseFlight(s *session, f flight) error {
 	})
 }
 
-// pubrel ends a QoS 2 message of the client: its packet id may be used again.
-func (b *Broker) pubrel(c *conn, pk *packets.Packet) {
+// pubrel ends a QoS 2 message of the client. That must be durable before PUBCOMP: then the client uses the packet id again,
+// and a message that is sent twice because of a crash would be taken for the one before.
+func (b *Broker) pubrel(c *conn, pk *packets.Packet) error {
 	s, id := c.session, pk.PacketID
 	s.mu.Lock()
-	_, known := s.received[id]
-	delete(s.received, id)
-	lasting := known && s.durable() && !s.gone
+	known := s.received[id]
 	s.mu.Unlock()
-	if lasting {
-		b.lazy.ack(ack{s: s, received: id})
+	if known && s.durable() {
+		err := b.commit(Commit{Relief: true, Work: func(rows Rows) error {
+			return rows.Delete(inReceived, receivedKey(s.number, id))
+		}})
+		if err != nil {
+			return packets.ErrServerBusy // it comes back and says it again
+		}
 	}
+	s.mu.Lock()
+	delete(s.received, id)
+	s.mu.Unlock()
 	code := byte(0)
 	if !known && c.version == 5 {
 		code = packets.ErrPacketIdentifierNotFound.Code
 	}
 	c.ack(packets.Pubcomp, id, code)
+	return nil
 }

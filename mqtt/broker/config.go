@@ -61,6 +61,8 @@ type Limits struct {
 	MemoryQueue   int           // bytes of QoS 1 and 2 messages that wait for a client whose session is not stored; 4 MiB
 	SessionExpiry time.Duration // after which a session whose client does not come back ends; 30 days
 	Subscriptions int           // of one session; 10 000
+	WillGrace     time.Duration // after a start, before the wills of clients that do not come back are sent; 10 s
+	StallTime     time.Duration // how long a client whose message has no room stays connected; 3 s
 }
 
 // Capacity is how much is kept of something. Each zero value means the default.
@@ -175,7 +177,10 @@ func (l *Limits) check() error {
 		name string
 		v    *time.Duration
 		d    time.Duration
-	}{{"connect time", &l.ConnectTime, 10 * time.Second}, {"slow time", &l.SlowTime, 30 * time.Second}, {"session expiry", &l.SessionExpiry, 30 * 24 * time.Hour}} {
+	}{
+		{"connect time", &l.ConnectTime, 10 * time.Second}, {"slow time", &l.SlowTime, 30 * time.Second}, {"session expiry", &l.SessionExpiry, 30 * 24 * time.Hour},
+		{"will grace", &l.WillGrace, 10 * time.Second}, {"stall time", &l.StallTime, 3 * time.Second},
+	} {
 		if *t.v == 0 {
 			*t.v = t.d
 		}

@@ -79,7 +79,7 @@ func (b *Broker) published(c *conn, pk *packets.Packet) error {
 		return nil // it comes again, after those before it
 	}
 	if qos == 2 {
-		if known, full := s.knows(id, pk.FixedHeader.Dup, c.version == 5); known {
+		if known, full := s.knows(id, c.version == 5); known {
 			c.ack(packets.Pubrec, id, 0)
 			return nil
 		} else if full {
@@ -142,31 +142,21 @@ func (c *conn) refusePublish(qos byte, id uint16) error {
 }
 
 // knows tells whether the message of a QoS 2 packet id was taken already, and else whether the client has too many of them.
-// An id that was read from the Store may be of a message that ended shortly before a crash: then a new message comes
-// without DUP, a resent one with it.
-func (s *session) knows(id uint16, dup, v5 bool) (known, full bool) {
+func (s *session) knows(id uint16, v5 bool) (known, full bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	restored, known := s.received[id]
-	if known && restored && !dup {
-		delete(s.received, id)
-		known = false
-	}
-	return known, v5 && len(s.received) >= receiveMaximum
+	return s.received[id], v5 && len(s.received) >= receiveMaximum
 }
 
-// stallTime is how long a client keeps its connection after a message could not be stored. What it publishes meanwhile with
-// QoS 1 and 2 is not taken; it gets its messages, acknowledges them and can do all else.
-const stallTime = 3 * time.Second
-
-// stall leaves a message without acknowledgement for want of room, and all that follow. The client sends them again, in
-// order, after it was disconnected.
+// stall leaves a message without acknowledgement for want of room, and all of QoS 1 and 2 that follow. For a while the client
+// stays connected: it gets its messages, acknowledges them and can do all else. Then it is disconnected, and sends again, in
+// order, what was not acknowledged.
 func (b *Broker) stall(c *conn, why error) {
 	if b.news.due("stall") {
 		b.log.Warn("message could not be stored, its client must send again", logkey.Client, c.clientID, logkey.Error, why)
 	}
 	c.stalled = true
-	c.stall = time.AfterFunc(stallTime, func() { b.disconnect(c, packets.ErrQuotaExceeded) })
+	c.stall = time.AfterFunc(b.cfg.Limits.StallTime, func() { b.disconnect(c, packets.ErrQuotaExceeded) })
 }
 
 // tellNotRetained counts a message that was not retained for want of room.

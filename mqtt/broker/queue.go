@@ -30,15 +30,14 @@ type evicted struct {
 
 // ack is a row that nobody needs any more.
 type ack struct {
-	s        *session
-	pos      uint64 // in the queue; 0: the row is a received id, or a will
-	body     uint64
-	received uint16
-	will     string // session id
-	serial   uint64 // of the will
+	s      *session
+	pos    uint64 // in the queue; 0: the row is a received id, or a will
+	body   uint64
+	will   string // session id
+	serial uint64 // of the will
 }
 
-// begin starts a change. What was acknowledged meanwhile is deleted first: a packet id may be in use again.
+// begin starts a change. What was acknowledged meanwhile is deleted first.
 func (b *Broker) begin(rows Rows) (*change, error) {
 	ch := &change{b: b, acks: b.lazy.takeAcks()}
 	for i := range ch.acks {
@@ -51,14 +50,11 @@ func (b *Broker) begin(rows Rows) (*change, error) {
 
 // forget deletes one row. Those of a session that has ended are deleted all together elsewhere.
 func (b *Broker) forget(rows Rows, a *ack) error {
-	switch {
-	case a.will != "":
+	if a.will != "" {
 		if w, err := decodeWill(rows.Get(inWills, []byte(a.will))); err != nil || w.serial != a.serial {
 			return nil // another one is there
 		}
 		return rows.Delete(inWills, []byte(a.will))
-	case a.received != 0:
-		return rows.Delete(inReceived, receivedKey(a.s.number, a.received))
 	}
 	key := queueKey(a.s.number, a.pos)
 	if a.body != 0 {

@@ -227,10 +227,10 @@ func (b *Broker) storeRetained(rows Rows, m *message) error {
 func (s *session) receive(id uint16) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, there := s.received[id]; there {
+	if s.received[id] {
 		return false
 	}
-	s.received[id] = false
+	s.received[id] = true
 	return true
 }
 

@@ -91,7 +91,7 @@ func (b *Broker) handle(c *conn, pk *packets.Packet) error {
 	case packets.Pubrec:
 		return b.pubrec(c, pk)
 	case packets.Pubrel:
-		b.pubrel(c, pk)
+		return b.pubrel(c, pk)
 	case packets.Pubcomp:
 		b.pubcomp(c, pk)
 	case packets.Subscribe:

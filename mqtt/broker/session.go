@@ -27,7 +27,7 @@ type session struct {
 	address  string    // of the last connection
 	via      string    // its transport
 	subs     map[string]*subscription
-	received map[uint16]bool // QoS 2 packet ids of the client; true: read from the Store, which may be behind
+	received map[uint16]bool // QoS 2 packet ids of the client whose PUBREL has not come
 
 	// What goes to the client. Positions count the messages of QoS 1 and 2; a packet id is made of a position. All between
 	// flight and tail has been sent and acknowledged, or has been dropped.

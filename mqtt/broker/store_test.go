@@ -13,7 +13,7 @@ import (
 type memory struct {
 	mu      sync.Mutex
 	buckets map[string]*bucket
-	fail    func() error // asked before each transaction is written; nil: never fails
+	fail    func(relief bool) error // asked before each transaction is written; nil: never fails
 
 	queueMu sync.Mutex
 	waiting []*waiter
@@ -49,7 +49,7 @@ func (m *memory) crash() *memory {
 	return next
 }
 
-func (m *memory) failWith(f func() error) {
+func (m *memory) failWith(f func(relief bool) error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.fail = f
@@ -147,7 +147,8 @@ func (m *memory) run(group []*waiter, ran *[]*waiter) (undo func(), err error) {
 		*ran = append(*ran, w)
 	}
 	if m.fail != nil && len(*ran) > 0 {
-		return undo, m.fail()
+		relief := !slices.ContainsFunc(*ran, func(w *waiter) bool { return !w.c.Relief })
+		return undo, m.fail(relief)
 	}
 	return undo, nil
 }

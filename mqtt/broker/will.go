@@ -19,7 +19,6 @@ import (
 const (
 	willTries = 60 // to deliver one
 	willPause = time.Second
-	willGrace = 10 * time.Second // after a start, for clients to come back
 )
 
 // will is what a client wants said when it is gone without a goodbye. A nil will is none.
@@ -204,8 +203,8 @@ func (b *Broker) publishWill(id string, w *will) error {
 // moment after the start (MQTT 3.1.1 and 5, section 3.1.2.5, let a server wait so), or after their delay if that is longer.
 func (b *Broker) sendOldWills(old map[string]*will) {
 	began := time.Now()
-	due := func(id string) time.Duration { return max(old[id].delay, willGrace) }
-	ids := slices.SortedFunc(maps.Keys(old), func(a, b string) int { return cmp.Compare(due(a), due(b)) })
+	due := func(id string) time.Duration { return max(old[id].delay, b.cfg.Limits.WillGrace) }
+	ids := slices.SortedFunc(maps.Keys(old), func(x, y string) int { return cmp.Compare(due(x), due(y)) })
 	for _, id := range ids {
 		select {
 		case <-b.stopping:
