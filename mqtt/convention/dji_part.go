@@ -61,10 +61,19 @@ func millis(t time.Time) string { return strconv.FormatInt(max(t.UnixMilli(), 0)
 
 // djiOrders are the orders of a dock. All of them move something, or take effect on something that flies.
 var djiOrders = []struct{ name, label string }{
-	{"return_home", "Call the aircraft back"}, {"return_home_cancel", "Stop the return"}, {"debug_mode_open", "Begin maintenance (the orders below need it)"},
-	{"debug_mode_close", "End maintenance"}, {"cover_open", "Open the cover"}, {"cover_close", "Close the cover"}, {"drone_open", "Switch the aircraft on"},
-	{"drone_close", "Switch the aircraft off"}, {"charge_open", "Begin charging"}, {"charge_close", "End charging"}, {"supplement_light_open", "Switch the light on"},
-	{"supplement_light_close", "Switch the light off"}, {"device_reboot", "Restart the dock"},
+	{"return_home", "Call the aircraft back"},
+	{"return_home_cancel", "Stop the return"},
+	{"debug_mode_open", "Begin maintenance (the orders below need it)"},
+	{"debug_mode_close", "End maintenance"},
+	{"cover_open", "Open the cover"},
+	{"cover_close", "Close the cover"},
+	{"drone_open", "Switch the aircraft on"},
+	{"drone_close", "Switch the aircraft off"},
+	{"charge_open", "Begin charging"},
+	{"charge_close", "End charging"},
+	{"supplement_light_open", "Switch the light on"},
+	{"supplement_light_close", "Switch the light off"},
+	{"device_reboot", "Restart the dock"},
 }
 
 func (d *djiDevice) part() Part {

@@ -27,9 +27,17 @@ func (c frigate) Filters() []topic.Filter {
 
 // frigateSwitches are the parts of a camera that can be switched, with their words for people.
 var frigateSwitches = []struct{ name, label string }{
-	{"enabled", "Camera"}, {"detect", "Detection"}, {"recordings", "Recording"}, {"snapshots", "Snapshots"}, {"audio", "Audio detection"},
-	{"motion", "Motion detection"}, {"review_alerts", "Alerts"}, {"review_detections", "Detections to review"}, {"notifications", "Notifications"},
-	{"ptz_autotracker", "Automatic tracking"}, {"birdseye", "Bird's eye view"},
+	{"enabled", "Camera"},
+	{"detect", "Detection"},
+	{"recordings", "Recording"},
+	{"snapshots", "Snapshots"},
+	{"audio", "Audio detection"},
+	{"motion", "Motion detection"},
+	{"review_alerts", "Alerts"},
+	{"review_detections", "Detections to review"},
+	{"notifications", "Notifications"},
+	{"ptz_autotracker", "Automatic tracking"},
+	{"birdseye", "Bird's eye view"},
 }
 
 func (c frigate) Key(t string) string {

@@ -76,7 +76,8 @@ func alarmOf(name string) string {
 
 // secretWord tells whether a value with this name is a code that nobody else should see.
 func secretWord(name string) bool {
-	return slices.ContainsFunc(strings.Split(word(name), "_"), func(w string) bool {
-		return slices.Contains([]string{"code", "pin", "password", "passcode", "secret"}, w)
+	name = word(name)
+	return name == "code" || slices.ContainsFunc(strings.Split(name, "_"), func(w string) bool {
+		return slices.Contains([]string{"pin", "password", "passcode", "passphrase", "psk", "secret"}, w)
 	})
 }

@@ -70,7 +70,7 @@ func (e *exposer) feature(f property, name string) (Arg, bool) {
 		r = Reading{Kind: Option, Options: a.Options}
 	case "text":
 		a.Kind = Text
-		a.Secret = strings.Contains(f.name, "pin_code")
+		a.Secret = secretWord(f.name)
 		r = Reading{Kind: Text}
 	default:
 		return a, false

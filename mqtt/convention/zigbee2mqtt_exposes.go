@@ -66,7 +66,7 @@ func (e *exposer) kind(exposes []any) Kind {
 	}
 	valve := about("valve") && !about("radiator", "thermostat")
 	switch {
-	case e.kinds["lock"]:
+	case e.kinds["lock"] || about("door lock", "smart lock", "deadbolt"):
 		return Lock
 	case about("siren"):
 		return Siren
@@ -268,13 +268,13 @@ func (e *exposer) state(p property, suffix, shown string) {
 			Name: w[0] + suffix, Label: strings.TrimSpace(w[1] + " " + which), Payload: jsonObject(field{name: p.keys[0], source: jsonLiteral(v)}),
 			Confirm: confirm(shown, literal(rendered(v))),
 		}
-		switch {
-		case w[0] == "toggle":
+		switch w[0] {
+		case "toggle":
 			c.Confirm = confirm(shown, "")
 			c.Grade = e.gradeOpening()
-		case w[0] == "unlock":
+		case "unlock":
 			c.Grade = Dangerous
-		case w[0] == "on":
+		case "on":
 			c.Grade = e.gradeOpening()
 		}
 		e.command(c)
@@ -384,12 +384,12 @@ func (e *exposer) cover(p property, suffix, shown string, options []string) {
 }
 
 func (e *exposer) text(p property) {
-	shown := ""
-	if p.access&zSeen != 0 {
+	shown, secret := "", secretWord(p.name)
+	if p.access&zSeen != 0 && !secret {
 		shown = e.reading(p, Reading{Kind: Text})
 	}
 	if p.access&zSet != 0 {
-		a := Arg{Name: "value", Label: p.label, Kind: Text, Secret: strings.Contains(p.name, "pin_code")}
+		a := Arg{Name: "value", Label: p.label, Kind: Text, Secret: secret}
 		e.command(Command{
 			Name: "set_" + p.name, Label: "Set " + lowered(p.label), Args: []Arg{a}, Grade: e.grade(p),
 			Payload: jsonObject(field{name: p.keys[0], source: jsonValue(a)}), Confirm: confirm(shown, "{{ value }}"),
