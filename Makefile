@@ -15,6 +15,7 @@ DENDRITE := bin/dendrite bin/generate-keys
 SYNAPSE  := bin/synapse-venv/installed
 PAHO     := bin/paho-venv/installed
 MQTTJS   := bin/mqttjs/installed
+PEERS    := bin/peers/installed
 LINT     := bin/golangci-lint
 # True when mosquitto is here, or root could install it.
 MOSQUITTO := { command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
@@ -65,7 +66,13 @@ interop: build ## the same against Synapse and mosquitto, and other people's MQT
 		go test -tags interop -count=1 -timeout 30m -v $(if $(ONLY),-run '$(ONLY)') ./test/clients/ \
 			| { grep -v '^=== ' || true; } | tee $(if $(ONLY),/dev/null,bin/figures/clients.tsv) || failed+=" test/clients"; \
 	else missing+=" mosquitto-clients, paho-mqtt or MQTT.js (see above);"; fi; \
-	if [ -z "$(ONLY)" ] && [ "$$skip" != Mosquitto ]; then go test -tags interop -count=1 ./mqtt/... || failed+=" mqtt"; fi; \
+	if [ -z "$(ONLY)" ] && [ "$$skip" != Mosquitto ]; then go test -tags interop -count=1 -skip '^TestPeer' ./mqtt/... || failed+=" mqtt"; fi; \
+	if [ -z "$(ONLY)" ]; then \
+		if $(MAKE) --no-print-directory --quiet $(PEERS); then \
+			go test -tags interop -count=1 -v -run '^TestPeer' ./mqtt/convention/ \
+				| { grep -vE '^=== |^    --- PASS' || true; } | tee bin/figures/conventions.tsv || failed+=" mqtt/convention"; \
+		else missing+=" the encoders of other conventions' devices (see above);"; fi; \
+	fi; \
 	if [ -e $(SYNAPSE) ]; then \
 		go test -tags interop -count=1 -timeout 30m -v -skip "$$skip" $(if $(ONLY),-run '$(ONLY)') ./test/ ./test/harness/ \
 			| { grep -v '^=== ' || true; } | tee $(if $(ONLY),/dev/null,bin/figures/interop.tsv) || failed+=" test"; \
@@ -192,6 +199,17 @@ $(PAHO): test/clients/requirements.txt
 	@$(@D)/bin/pip download --quiet --disable-pip-version-check --require-hashes --no-deps --no-binary :all: -d $(@D)/source -r test/clients/requirements.txt
 	@mkdir -p $(@D)/suite
 	@tar -xzf $(@D)/source/paho_mqtt-*.tar.gz -C $(@D)/suite --strip-components 1
+	@touch $@
+
+# What makes messages of Zigbee2MQTT and Sparkplug; scripts around them.
+$(PEERS): $(addprefix mqtt/convention/testdata/peers/,package.json package-lock.json exposes.js sparkplug.js)
+	@node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)' 2>/dev/null || \
+		{ echo "the encoders that conventions are tested against need Node 20 or later and npm: install nodejs and npm" >&2; exit 1; }
+	@echo "installing zigbee-herdsman-converters and sparkplug-payload, for the tests"
+	@rm -rf $(@D)
+	@mkdir -p $(@D)
+	@cp $^ $(@D)/
+	@npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund --loglevel error
 	@touch $@
 
 # Nothing of it runs when it is installed; every file has its hash.
