@@ -93,6 +93,9 @@ func (e attrExpr) eval(r *run) (any, error) {
 	case loop:
 		v, _ := of.attr(e.name)
 		return v, nil
+	case moment:
+		v, _ := of.attr(e.name)
+		return v, nil
 	case undefined:
 		return nil, at(valuef("%s is undefined, so it has no %s", of.what, e.name), e.pos)
 	}

@@ -45,7 +45,7 @@ func arithmeticFilter(op string) func(*run, any, []any) (any, error) {
 		x, ok := loose(in)
 		y, okY := loose(args[0])
 		if ok && okY {
-			return arithmetic(op, num{f: x.float(), isFloat: x.isFloat, i: x.i}, y)
+			return arithmetic(op, num{f: x.float(), isFloat: true}, y)
 		}
 		if given(args[1]) {
 			return args[1], nil
@@ -92,7 +92,7 @@ func filterFloat(_ *run, in any, args []any) (any, error) {
 	if given(args[0]) {
 		return args[0], nil
 	}
-	return 0.0, nil
+	return nil, valuef("%s is not a number, and no default is given", words(in))
 }
 
 func filterInt(_ *run, in any, args []any) (any, error) {
@@ -122,19 +122,22 @@ func filterInt(_ *run, in any, args []any) (any, error) {
 	if given(args[0]) {
 		return args[0], nil
 	}
-	return int64(0), nil
+	return nil, valuef("%s is not a whole number, and no default is given", words(in))
 }
 
 func filterRound(_ *run, in any, args []any) (any, error) {
-	n, ok := number(in)
+	n, ok := loose(in)
 	if !ok {
-		return nil, valuef("%s cannot be rounded; | float makes a number of text", words(in))
+		if given(args[2]) {
+			return args[2], nil
+		}
+		return nil, valuef("%s cannot be rounded", words(in))
 	}
 	places, err := integer(args[0], "the precision", 0)
 	if err != nil {
 		return nil, err
 	}
-	if !n.isFloat && places >= 0 {
+	if !n.isFloat && places == 0 {
 		return n.i, nil
 	}
 	precision := int(max(min(places, 300), -300))
@@ -148,7 +151,9 @@ func filterRound(_ *run, in any, args []any) (any, error) {
 		} else {
 			f = math.Floor(f*scale) / scale
 		}
-	case "", "common", "half":
+	case "half": // to the nearest half
+		f = math.RoundToEven(f*2) / 2
+	case "", "common":
 		if precision >= 0 { // exact to the decimal digit, half to even, as Python does
 			f, err = strconv.ParseFloat(strconv.FormatFloat(f, 'f', precision, 64), 64)
 		} else {
@@ -156,12 +161,12 @@ func filterRound(_ *run, in any, args []any) (any, error) {
 			f = math.RoundToEven(f/scale) * scale
 		}
 	default:
-		return nil, valuef("round knows the methods common, ceil and floor")
+		return nil, valuef("round knows the methods common, ceil, floor and half")
 	}
 	if err != nil {
 		return nil, valuef("this cannot be rounded")
 	}
-	if precision <= 0 && math.Abs(f) < 1<<63 {
+	if precision == 0 && math.Abs(f) < 1<<63 {
 		return int64(f), nil
 	}
 	return finite(f)
@@ -317,16 +322,39 @@ func iif(_ *run, in any, args []any) (any, error) {
 	return choose(args[1], false)
 }
 
-func filterJSON(r *run, in any) (any, error) {
-	b, err := r.json(nil, in)
-	if err != nil {
-		return nil, err
+// jsonStyle is how JSON looks: as Python writes it, with spaces, and as Jinja does for HTML, with < > & ' escaped; or compact.
+type jsonStyle struct{ comma, colon string }
+
+var (
+	spacious = jsonStyle{", ", ": "} // tojson
+	compact  = jsonStyle{",", ":"}   // to_json
+)
+
+func jsonFilter(style jsonStyle) func(*run, any) (any, error) {
+	return func(r *run, in any) (any, error) {
+		b, err := r.json(nil, in, style)
+		if err != nil {
+			return nil, err
+		}
+		return string(b), r.text(len(b))
 	}
-	return string(b), r.text(len(b))
 }
 
-// json appends v as JSON with the spaces of Python. < > & ' are escaped as in Jinja, so that it may stand in HTML too.
-func (r *run) json(b []byte, v any) ([]byte, error) {
+// jsonText appends s in quotes.
+func jsonText(b []byte, s string, style jsonStyle) ([]byte, error) {
+	if style == spacious {
+		q, err := json.Marshal(s) // escapes < > &
+		return append(b, bytes.ReplaceAll(q, []byte("'"), []byte(`\u0027`))...), err
+	}
+	var plain bytes.Buffer
+	e := json.NewEncoder(&plain)
+	e.SetEscapeHTML(false)
+	err := e.Encode(s)
+	return append(b, bytes.TrimSuffix(plain.Bytes(), []byte("\n"))...), err
+}
+
+// json appends v as JSON.
+func (r *run) json(b []byte, v any, style jsonStyle) ([]byte, error) {
 	if err := r.step(1); err != nil {
 		return b, err
 	}
@@ -346,15 +374,14 @@ func (r *run) json(b []byte, v any) ([]byte, error) {
 	case json.Number:
 		return append(b, v...), nil
 	case string:
-		q, err := json.Marshal(v) // escapes < > &
-		return append(b, bytes.ReplaceAll(q, []byte("'"), []byte(`\u0027`))...), err
+		return jsonText(b, v, style)
 	case list:
 		b = append(b, '[')
 		for i, item := range v {
 			if i > 0 {
-				b = append(b, ", "...)
+				b = append(b, style.comma...)
 			}
-			if b, err = r.json(b, item); err != nil {
+			if b, err = r.json(b, item, style); err != nil {
 				return b, err
 			}
 		}
@@ -363,17 +390,17 @@ func (r *run) json(b []byte, v any) ([]byte, error) {
 		b = append(b, '{')
 		for i, key := range v.keys {
 			if i > 0 {
-				b = append(b, ", "...)
+				b = append(b, style.comma...)
 			}
 			k, err := r.string(key)
 			if err != nil {
 				return b, err
 			}
-			if b, err = r.json(b, k); err != nil {
+			if b, err = r.json(b, k, style); err != nil {
 				return b, err
 			}
-			b = append(b, ": "...)
-			if b, err = r.json(b, v.values[i]); err != nil {
+			b = append(b, style.colon...)
+			if b, err = r.json(b, v.values[i], style); err != nil {
 				return b, err
 			}
 		}

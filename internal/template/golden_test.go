@@ -28,7 +28,13 @@ func readGolden(t testing.TB) []byte {
 var differs = map[string]string{
 	"{{ t|round }}":     "22", // as in Home Assistant: people want 22, not 22.0
 	"{{ 2.5|round }}":   "2",
-	"{{ '1_000'|int }}": "0",      // a payload like that is no number
+	"{{ '1_000'|int }}": "error", // a payload like that is no number, and what is none is an error, as in Home Assistant
+	"{{ n|round(1) }}":  "21.0",  // as in Home Assistant: whole without a precision, else not
+	"{{ n|round(-1) }}": "20.0",
+	"{{ bad|int }}":     "error",
+	"{{ bad|float }}":   "error",
+	"{{ nothing|int }}": "error",
+	"{{ list|int }}":    "error",
 	"{{ 1, 2 }}":        "[1, 2]", // a tuple is a list here
 	"{{ 10 ** 30 }}":    "error",  // whole numbers have 64 bits
 }

@@ -47,6 +47,28 @@ func TestHostile(t *testing.T) {
 		{"loop in loop", loops(2), ErrLimit},
 		{"loops in loops", loops(20), ErrLimit},
 		{"loop over a product", "{% for i in [1] * 9999 %}{% for j in [1] * 9999 %}{% endfor %}{% endfor %}", ErrLimit},
+		{"long expression", "{{ 'a' | regex_match('a' * 513) }}", ErrLimit},
+		{"swelling expression", "{{ 'a' | regex_search('(a{200}){200}') }}", ErrValue},
+		{"many groups", "{{ 'a' | regex_findall('(a)' * 100) }}", ErrLimit},
+		{"many matches", "{{ ('a' * 5000) | regex_findall('a') }}", ErrLimit},
+		{"many replacements", "{{ ('a' * 5000) | regex_replace('a', 'b') }}", ErrLimit},
+		{"growing replacement", "{{ ('a' * 900) | regex_replace('a', 'b' * 900) }}", ErrLimit},
+		{"long work of an expression", "{{ ('a' * 60000) | regex_search('(a+)+(a+)+(a+)+(a+)+(a+)+(a+)+(a+)+(a+)+(a+)+(a+)+$') }}", ErrLimit},
+		{"many expressions", "{% for i in range(9999) %}{% set x = 'a' | regex_match('[a-z]{9}') %}{% endfor %}", ErrLimit},
+		{"many maps", "{% set x = range(9999) %}{% for i in range(9999) %}{% set y = x | map('string') | list %}{% endfor %}", ErrLimit},
+		{"many tests", "{% set x = range(9999) %}{% for i in range(9999) %}{% set y = x | select('odd') | list %}{% endfor %}", ErrLimit},
+		{"many different", "{{ range(9999) | unique | list | length }}", ErrLimit},
+		{"long zip", "{% set x = range(9999) %}{{ zip(x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x) | length }}", ErrLimit},
+		{"much JSON", "{% set x = '[' ~ ('1,' * 30000) ~ '1]' %}{% for i in range(999) %}{% set y = x | from_json %}{% endfor %}", ErrLimit},
+		{"many numbers", "{% set x = range(9999) %}{% for i in range(9999) %}{% set y = x | median %}{% endfor %}", ErrLimit},
+		{"wide number", "{{ '1'.zfill(1000000) }}", ErrValue},
+		{"unknown test for select", "{{ [1] | select('sleeps') | list }}", ErrSyntax},
+		{"unknown filter for map", "{{ [1] | map('sleep') | list }}", ErrSyntax},
+		{"local time", "{{ 1 | timestamp_custom('%H') }}", ErrSyntax},
+		{"long format of a time", "{{ as_datetime(1).strftime('%A' * 1000) }}", ErrValue},
+		{"a time far away", "{{ as_datetime(10**18) }}", ErrValue},
+		{"look around", "{{ 'a' | regex_search('(?=a)') }}", ErrValue},
+		{"reference back", "{{ 'a' | regex_search('(a)\\\\1') }}", ErrValue},
 		{"large result", "{% for i in range(9999) %}0123456789{% endfor %}", ErrLimit},
 		{"much garbage", "{% for i in range(9999) %}{% set x = 'a' * 60000 %}{% endfor %}", ErrLimit},
 		{"much searching", "{% set x = 'a' * 60000 %}{% for i in range(9999) %}{% set y = 'b' in x %}{% endfor %}", ErrLimit},
@@ -158,6 +180,9 @@ func FuzzRender(f *testing.F) {
 		f.Add(c.Src)
 	}
 	f.Add("{#-#}")
+	for _, c := range readRecorded(f).Cases {
+		f.Add(c.Src)
+	}
 	v, err := JSON(g.Vars)
 	if err != nil {
 		f.Fatal(err)

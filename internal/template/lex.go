@@ -239,7 +239,7 @@ func digit(c byte) bool { return c >= '0' && c <= '9' }
 
 func hexDigit(c byte) bool { return digit(c) || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F' }
 
-// quoted takes a text in quotes and resolves its escapes (\n \t \r \\ \' \" \xNN \uNNNN; any other stays as it is).
+// quoted takes a text in quotes and resolves its escapes as Python does (\n \\ \xNN \uNNNN and so on; one that is not known stays as it is).
 func (l *lexer) quoted(quote byte) error {
 	start := l.pos
 	var b strings.Builder
@@ -261,7 +261,9 @@ func (l *lexer) quoted(quote byte) error {
 
 // escape writes what the escape at i (behind its backslash) stands for and says how many bytes behind the backslash it is.
 func (l *lexer) escape(b *strings.Builder, i int) int {
-	simple := map[byte]byte{'n': '\n', 't': '\t', 'r': '\r', '\\': '\\', '\'': '\'', '"': '"'}
+	simple := map[byte]byte{
+		'n': '\n', 't': '\t', 'r': '\r', '\\': '\\', '\'': '\'', '"': '"', 'a': '\a', 'b': '\b', 'f': '\f', 'v': '\v',
+	}
 	c := l.src[i]
 	if r, ok := simple[c]; ok {
 		b.WriteByte(r)
@@ -277,6 +279,20 @@ func (l *lexer) escape(b *strings.Builder, i int) int {
 			b.WriteRune(r)
 			return 1 + width
 		}
+	}
+	if c == '\n' {
+		return 1 // the line goes on
+	}
+	if n := 0; c >= '0' && c <= '7' { // octal: at most three digits
+		value := rune(0)
+		for n < 3 && l.src[i+n] >= '0' && l.src[i+n] <= '7' { // there is at least the closing quote
+			value = value<<3 | rune(l.src[i+n]-'0')
+			if n++; i+n >= len(l.src) {
+				break
+			}
+		}
+		b.WriteRune(value)
+		return n
 	}
 	b.WriteByte('\\')
 	b.WriteByte(c)

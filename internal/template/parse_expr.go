@@ -379,7 +379,46 @@ func (p *parser) filter(of expr) (expr, error) {
 		return nil, syntaxf(name.pos, "there is no filter %s", name)
 	}
 	args, err := p.args("filter "+name.val, b, name.pos)
+	if err == nil {
+		err = checkArgs(name, args)
+	}
 	return callExpr{b, of, args, name.pos}, err
+}
+
+// checkArgs refuses by name, when a template is compiled, what a filter could only fail at later: the name of a test or
+// filter that is not there, and the local time.
+func checkArgs(name token, args []expr) error {
+	text := func(i int) (string, bool) {
+		if i >= len(args) {
+			return "", false
+		}
+		c, _ := args[i].(constExpr)
+		s, ok := c.value.(string)
+		return s, ok
+	}
+	tested := 0
+	switch name.val {
+	case "map":
+		if s, ok := text(0); ok {
+			if _, known := filters[s]; !known {
+				return syntaxf(name.pos, "there is no filter %s", s)
+			}
+		}
+	case "selectattr", "rejectattr":
+		tested = 1
+		fallthrough
+	case "select", "reject":
+		if s, ok := text(tested); ok {
+			if _, known := tests[s]; !known {
+				return syntaxf(name.pos, "there is no test %s", s)
+			}
+		}
+	case "timestamp_custom":
+		if c, ok := args[1].(constExpr); !ok || c.value != false {
+			return syntaxf(name.pos, "timestamp_custom cannot give the local time, which is not known here; with false behind the format it gives UTC")
+		}
+	}
+	return nil
 }
 
 func (p *parser) test(of expr) (expr, error) {

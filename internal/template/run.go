@@ -11,6 +11,8 @@ type run struct {
 	steps  int
 	memory int
 	turns  int
+	// The tables that filters look into by name. They are here so that a table may have a filter that looks into it.
+	filters, tests map[string]builtin
 }
 
 // local is a variable that the template itself set.

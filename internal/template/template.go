@@ -94,7 +94,7 @@ func (t *Template) start(vars map[string]any) *run {
 	if !ok {
 		r = &run{}
 	}
-	r.vars = vars
+	r.vars, r.filters, r.tests = vars, filters, tests
 	return r
 }
 

@@ -85,7 +85,7 @@ func TestErrors(t *testing.T) {
 		{"{{ value_json.t }}", "1:15: value_json (the payload is not JSON: 1:1: no value begins like this) is undefined, so it has no t"},
 		{"{% if 1 %}x", "1:12: {% endif %} is missing"},
 		{"{% while 1 %}", "1:4: the block while does not exist here: there are if, for and set"},
-		{"{{ x | round(1, 2, 3) }}", "1:20: the filter round takes at most 2 arguments"},
+		{"{{ x | round(1, 2, 3, 4) }}", "1:23: the filter round takes at most 3 arguments"},
 		{"{{ x | replace('a') }}", "1:8: the filter replace needs its argument new"},
 		{"{{ x | round(digits=1) }}", "1:14: the filter round has no argument digits"},
 		{"{{ x | round(1, precision=2) }}", "1:17: the filter round has its argument precision twice"},
@@ -141,7 +141,7 @@ func TestTest(t *testing.T) {
 func TestHomeAssistant(t *testing.T) {
 	vars := map[string]any{"v": "2.5", "on": true}
 	for src, want := range map[string]string{
-		"{{ v | multiply(2) }}": "5.0", "{{ 3 | multiply(2) }}": "6", "{{ 'x' | multiply(2, 0) }}": "0", "{{ 1 | add(2) }}": "3",
+		"{{ v | multiply(2) }}": "5.0", "{{ 3 | multiply(2) }}": "6.0", "{{ 'x' | multiply(2, 0) }}": "0", "{{ 1 | add(2) }}": "3.0",
 		"{{ on | iif('a', 'b') }}": "a", "{{ iif(not on, 'a', 'b') }}": "b", "{{ none | iif('a', 'b', 'c') }}": "c", "{{ on | iif }}": "True",
 		"{{ v | is_defined }}": "2.5", "{{ is_defined(nope) }}": "False", "{{ float('x', 1) }}": "1", "{{ int('7') + 1 }}": "8",
 		"{{ 'yes' | bool }}": "True", "{{ bool('off') }}": "False", "{{ max(1, 3, 2) }}": "3", "{{ min([4, 2]) }}": "2",

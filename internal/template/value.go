@@ -11,7 +11,7 @@ import (
 )
 
 // The values of a render: nil, bool, int64, float64, string, json.Number (a number that prints as it was written), list,
-// *Map, loop and undefined. Nothing else gets in (adopt), and none of them is ever changed.
+// *Map, loop, moment and undefined. Nothing else gets in (adopt), and none of them is ever changed.
 
 type (
 	list []any
@@ -115,7 +115,7 @@ func (r *run) adopt(v any, depth int) (any, error) {
 		return nil, limitf("nested more than %d deep", maxDepth)
 	}
 	switch v := v.(type) {
-	case nil, bool, int64, float64, string, json.Number, list, *Map, undefined, loop:
+	case nil, bool, int64, float64, string, json.Number, list, *Map, undefined, loop, moment:
 		return v, nil
 	case *lazy:
 		return v.get(), nil
@@ -239,6 +239,8 @@ func words(v any) string {
 		return "a list"
 	case *Map:
 		return "an object"
+	case moment:
+		return "a time"
 	}
 	return "this"
 }
@@ -288,6 +290,8 @@ func (r *run) print(b []byte, v any) ([]byte, error) {
 		return append(b, v...), nil
 	case loop:
 		return b, valuef("loop cannot be printed")
+	case moment:
+		return append(b, v.String()...), nil
 	}
 	return r.repr(b, v)
 }
@@ -346,6 +350,8 @@ func (r *run) repr(b []byte, v any) ([]byte, error) {
 		return append(b, '}'), nil
 	case undefined:
 		return append(b, "Undefined"...), nil
+	case moment:
+		return b, valuef("a time inside a list cannot be printed")
 	}
 	return b, valuef("loop cannot be printed")
 }
