@@ -40,8 +40,10 @@ func TestCallsBehindNATs(t *testing.T) {
 		{nat.NoUDP, "aiortc", "chromium", []string{tcpURL}, "all"},
 		{nat.NoUDP, "aiortc", "chromium", []string{tlsURL, tcpURL}, "relay"},
 		{nat.NoUDP, "chromium", "chromium", []string{tcpURL}, "relay"},
+		{nat.NoUDP, "chromium", "aiortc", []string{tlsURL}, "relay"},
 	} {
-		name := fmt.Sprintf("%s/%s to %s, %s, %s", test.kind, test.a, test.b, strings.Join(test.urls, " and "), test.policy)
+		transports := strings.NewReplacer(udpURL, "udp", tcpURL, "tcp", tlsURL, "tls").Replace(strings.Join(test.urls, " and "))
+		name := fmt.Sprintf("%s/%s to %s, %s, %s", test.kind, test.a, test.b, transports, test.policy)
 		t.Run(name, func(t *testing.T) {
 			w, s, cert := world(t, test.kind)
 			a := makers[test.a](t, on(w, "a"), cert)
@@ -71,6 +73,7 @@ func TestCallsBehindNATs(t *testing.T) {
 }
 
 const (
+	// Where the relay is, as WebRTC has it.
 	udpURL = "turn:" + nat.Server + ":3478?transport=udp"
 	tcpURL = "turn:" + nat.Server + ":3478?transport=tcp"
 	tlsURL = "turns:" + nat.Server + ":5349?transport=tcp"
@@ -156,17 +159,19 @@ func (s *site) carried(both bool) {
 	path := program(s.t)
 	out, err := s.Command(s.ctx, path, "turn", "allocations", "--json", "--config", s.Config).Output()
 	must(s.t, err)
+	type traffic struct {
+		Bytes int64 `json:"bytes"`
+	}
 	var list []struct {
-		User          string `json:"user"`
-		ToPeerBytes   int64  `json:"to_peer_bytes"`
-		ToClientBytes int64  `json:"to_client_bytes"`
+		ToPeer   traffic `json:"to_peer"`
+		ToClient traffic `json:"to_client"`
 	}
 	if err := json.Unmarshal(out, &list); err != nil {
 		s.t.Fatalf("%v: %s", err, out)
 	}
 	busy := 0
 	for _, a := range list {
-		if a.ToPeerBytes > enoughAudio*20 && a.ToClientBytes > enoughAudio*20 {
+		if a.ToPeer.Bytes > enoughAudio*20 && a.ToClient.Bytes > enoughAudio*20 {
 			busy++
 		}
 	}

@@ -75,7 +75,7 @@ func (o Options) endpoints() ([]endpoint, error) {
 func (o Options) yaml(secretFile string) string {
 	first, last := o.ports()
 	var b strings.Builder
-	fmt.Fprintf(&b, "turn:\n  listen: [%s]\n  realm: %s\n  secret_file: %s\n  relay_ports: %d-%d\n",
+	fmt.Fprintf(&b, "turn:\n  listen: [%s]\n  realm: %q\n  secret_file: %q\n  relay_ports: %d-%d\n",
 		quoted(o.Listen), o.Realm, secretFile, first, last)
 	var public []string
 	for _, a := range o.Relay {
@@ -86,10 +86,10 @@ func (o Options) yaml(secretFile string) string {
 		fmt.Fprintf(&b, "  allow_peers: [%s]\n", quoted(o.Peers))
 	}
 	if o.Cert != "" {
-		fmt.Fprintf(&b, "  cert_file: %s\n  key_file: %s\n", o.Cert, o.Key)
+		fmt.Fprintf(&b, "  cert_file: %q\n  key_file: %q\n", o.Cert, o.Key)
 	}
 	b.WriteString(o.Extra)
-	fmt.Fprintf(&b, "store: {path: %s}\nadmin: {listen: \"\", socket: %s}\n", filepath.Join(o.Dir, "data"), o.socket())
+	fmt.Fprintf(&b, "store: {path: %q}\nadmin: {listen: \"\", socket: %q}\n", filepath.Join(o.Dir, "data"), o.socket())
 	return b.String()
 }
 

@@ -20,10 +20,11 @@ func (s *Server) await(ctx context.Context, text string) error {
 	})
 }
 
-// probe waits until it answers a Binding request. In a network namespace that we are not in, its process is all we see.
+// probe waits until it answers a Binding request. In a network namespace that we are not in, it is coturn, whose log is all we
+// see of it.
 func (s *Server) probe(ctx context.Context, network string) error {
 	if len(s.prefix) > 0 {
-		return s.await(ctx, "listener opened")
+		return s.await(ctx, "Total General servers")
 	}
 	return s.poll(ctx, func() error {
 		c, err := wire.Dial(network, s.Addr.String(), nil, wire.Credential{})
