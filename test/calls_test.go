@@ -234,7 +234,7 @@ func TestACallHasARelay(t *testing.T) {
 	p := plan(t, "appservice", bell)
 	ports, err := harness.FreePorts(1)
 	p.must(err)
-	p.set.Extra = fmt.Sprintf("turn: {listen: [\"udp://127.0.0.1:%d\"], realm: example.org, secret: a secret of the test, relay_ports: 51000-51100}\n", ports[0])
+	p.set.Extra = fmt.Sprintf("turn: {listen: [\"udp://127.0.0.1:%d\"], realm: example.org, secret: a secret of the test, public_ip: [127.0.0.1], relay_ports: 51000-51100}\n", ports[0])
 	p.gate, err = harness.NewGatepost(filepath.Join(binaries, "gatepost"), t.TempDir(), p.set)
 	p.must(err)
 	defer p.gate.Kill()
