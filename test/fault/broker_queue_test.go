@@ -120,28 +120,69 @@ func TestBrokerKilledWithMessagesInFlight(t *testing.T) {
 	}
 }
 
-// Far more is queued for one session than it may hold.
+// A hundred thousand messages are published for a session that is away: all are delivered when it may hold as many; when it
+// may not, the oldest give way and are counted.
 func TestBrokerQueueOfAHundredThousand(t *testing.T) {
 	const publishers = 10
 	n := scaled(t, 100_000/publishers) * publishers
-	s := newSite(t, 10*time.Minute, "")
+	for kind, keys := range map[string]string{"all of it may wait": "", "a fifth of it may wait": fmt.Sprintf("queue: {messages: %d}", n/5)} {
+		s := newSite(t, 10*time.Minute, keys)
+		s.session("away", 1, "q/#")
+		before := s.memory()
+		began := time.Now()
+		s.pourAll(publishers, "q/x", n)
+		name := "queue of a hundred thousand, " + kind + ": "
+		harness.Note(t, name+"published and acknowledged", n, "messages")
+		harness.Note(t, name+"rate", int(float64(n)/time.Since(began).Seconds()), "messages/s")
+		grown := s.memory() - before
+		harness.Figure(t, name+"memory beyond that before", grown/1024, "MB", "< 100", grown < 100<<10 || race())
+		dropped := s.metric("gatepost_broker_dropped_total")
+		got := newReceipts()
+		got.read(t, s.dial(device.Login{ClientID: "away"}), n)
+		harness.Note(t, name+"delivered", got.distinct(), "messages")
+		harness.Note(t, name+"dropped, as the metric counts them", dropped, "messages")
+		harness.Equal(t, name+"delivered + counted", got.distinct()+dropped, n, "messages")
+		harness.Zero(t, name+"out of order of their publisher", got.disorder, "messages")
+		harness.Zero(t, name+"twice", got.again(), "messages")
+		grown = s.memory() - before
+		harness.Figure(t, name+"memory beyond that before, after the delivery", grown/1024, "MB", "< 100", grown < 100<<10 || race())
+		s.end()
+	}
+}
+
+// The same with a queue that refuses: who publishes is told so, and what was accepted is delivered.
+func TestBrokerQueueThatRefuses(t *testing.T) {
+	const n, limit = 3000, 1000
+	s := newSite(t, 5*time.Minute, fmt.Sprintf("queue: {messages: %d, full: refuse}", limit))
 	s.session("away", 1, "q/#")
-	before := s.memory()
-	began := time.Now()
-	s.pourAll(publishers, "q/x", n)
-	name := "queue of a hundred thousand: "
-	harness.Note(t, name+"published and acknowledged", n, "messages")
-	harness.Note(t, name+"rate", int(float64(n)/time.Since(began).Seconds()), "messages/s")
-	grown := s.memory() - before
-	harness.Figure(t, name+"memory beyond that before", grown/1024, "MB", "< 100", grown < 100<<10 || race())
-	dropped := s.metric("gatepost_broker_dropped_total")
+	pub := s.dial(device.Login{ClientID: "pub", Level: 5, Clean: true})
+	var accepted []string
+	refused := 0
+	for i := range n {
+		payload := fmt.Sprintf("pub-%06d", i)
+		s.ok(pub.Send(device.Message{Topic: "q/x", QoS: 1, Payload: []byte(payload)}, uint16(i%60000+1)))
+		p, err := pub.Next(10 * time.Second)
+		s.ok(err)
+		switch {
+		case p.Kind != device.Puback:
+			t.Fatalf("kind %d instead of a PUBACK", p.Kind)
+		case len(p.Body) > 2 && p.Body[2] == 0x97: // quota exceeded
+			refused++
+		case len(p.Body) > 2 && p.Body[2] >= 0x80:
+			t.Fatalf("PUBACK with reason %#x", p.Body[2])
+		default:
+			accepted = append(accepted, payload)
+		}
+	}
+	name := "a queue that refuses: "
+	harness.Equal(t, name+"accepted", len(accepted), limit, "messages")
+	harness.Equal(t, name+"refused with reason 0x97", refused, n-limit, "messages")
+	harness.Equal(t, name+"refused, as the metric counts them", s.metric("gatepost_broker_no_room_total"), n-limit, "messages")
+	s.restart()
 	got := newReceipts()
 	got.read(t, s.dial(device.Login{ClientID: "away"}), n)
-	harness.Note(t, name+"delivered", got.distinct(), "messages")
-	harness.Note(t, name+"dropped, as the metric counts them", dropped, "messages")
-	harness.Equal(t, name+"delivered + counted", got.distinct()+dropped, n, "messages")
-	harness.Zero(t, name+"out of order of their publisher", got.disorder, "messages")
-	harness.Zero(t, name+"twice", got.again(), "messages")
+	harness.Equal(t, name+"delivered", got.distinct(), limit, "messages")
+	got.report(t, name, accepted)
 }
 
 // What is retained outlives a kill, and what was deleted stays away. Published and read by mosquitto_pub and mosquitto_sub.
