@@ -178,8 +178,11 @@ func (l *Limits) check() error {
 		v    *time.Duration
 		d    time.Duration
 	}{
-		{"connect time", &l.ConnectTime, 10 * time.Second}, {"slow time", &l.SlowTime, 30 * time.Second}, {"session expiry", &l.SessionExpiry, 30 * 24 * time.Hour},
-		{"will grace", &l.WillGrace, 10 * time.Second}, {"stall time", &l.StallTime, 3 * time.Second},
+		{"connect time", &l.ConnectTime, 10 * time.Second},
+		{"slow time", &l.SlowTime, 30 * time.Second},
+		{"session expiry", &l.SessionExpiry, 30 * 24 * time.Hour},
+		{"will grace", &l.WillGrace, 10 * time.Second},
+		{"stall time", &l.StallTime, 3 * time.Second},
 	} {
 		if *t.v == 0 {
 			*t.v = t.d

@@ -212,7 +212,7 @@ func (c *conn) pump() {
 	var out []byte
 	for {
 		c.mu.Lock()
-		for len(c.buf) == 0 && !(c.ready && c.wake) && c.closed.IsZero() {
+		for len(c.buf) == 0 && (!c.ready || !c.wake) && c.closed.IsZero() {
 			if cap(out) > keepBuffer {
 				out = nil
 			}

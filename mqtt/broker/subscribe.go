@@ -180,7 +180,7 @@ func (p *subscribing) work(rows Rows) (err error) {
 			}
 			it := sub.retainedItem(m)
 			q := queued{qos: it.qos, retain: true, ids: it.ids, m: m}
-			if it.pos, err = p.change.place(rows, s, &q); err != nil {
+			if it.pos, err = p.place(rows, s, &q); err != nil {
 				return err
 			}
 			if it.size = q.size; it.pos != 0 {

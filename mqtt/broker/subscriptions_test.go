@@ -7,8 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gatepost/gatepost/mqtt/topic"
 	"pgregory.net/rapid"
+
+	"github.com/gatepost/gatepost/mqtt/topic"
 )
 
 func everybody(*session) bool { return true }

@@ -11,7 +11,7 @@ import (
 const (
 	lazyTime   = 100 * time.Millisecond // after which what nobody waits for goes into the Store by itself
 	retryTime  = time.Second            // when there is no room
-	tendTime   = 5 * time.Second
+	tendTime   = time.Second
 	sweepRows  = 256 // deleted in one change
 	sweepItems = 1000
 )
