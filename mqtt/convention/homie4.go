@@ -92,7 +92,7 @@ func (h homie4) Step(s State, m topic.Message) (State, []Fact) {
 		value = "known" // what it is, its source says
 	}
 	known, have := old.Attributes[rest]
-	if have && known == value || len(s)+len(rest)+len(value) > MaxState/2 {
+	if have && known == value || len(s)+len(rest)+len(value) > MaxState/4 {
 		return s, nil
 	}
 	next := homie4State{maps.Clone(old.Attributes), old.Announced}

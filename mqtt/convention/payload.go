@@ -105,7 +105,7 @@ func (u unique) name(s, fallback string) string {
 	}
 	name := base
 	for i := 2; u[name]; i++ {
-		name = cut(base, MaxWord-4) + "_" + strconv.Itoa(i)
+		name = strings.TrimRight(cut(base, MaxWord-6), "_") + "_" + strconv.Itoa(i)
 	}
 	u[name] = true
 	return name

@@ -14,6 +14,9 @@ import (
 // its topics are, .../sensors what its sensors measure. Values come by templates over its own topics.
 type tasmota struct{ prefix string }
 
+// tasmotaMax is the largest announcement in bytes that is read; Tasmota itself cannot send more than some 4 KiB.
+const tasmotaMax = 16 << 10
+
 func newTasmota(prefix string) Convention { return tasmota{prefix} }
 
 func (c tasmota) Name() string { return "tasmota" }
@@ -48,13 +51,13 @@ func (c tasmota) Step(s State, m topic.Message) (State, []Fact) {
 			}
 			return nil, []Fact{Gone{Key: key}}
 		}
-		if _, err := object(m.Payload, MaxPayload); err != nil {
+		if _, err := object(m.Payload, tasmotaMax); err != nil {
 			return s, []Fact{Refused{key, key, "its announcement cannot be read: " + err.Error()}}
 		}
 		next.Config = json.RawMessage(m.Payload)
 	} else {
 		next.Sensors = nil
-		if _, err := object(m.Payload, MaxPayload); err == nil {
+		if _, err := object(m.Payload, tasmotaMax); err == nil {
 			next.Sensors = json.RawMessage(m.Payload)
 		}
 	}
@@ -72,7 +75,7 @@ func (c tasmota) Step(s State, m topic.Message) (State, []Fact) {
 
 // announce makes the Part of a device from what is known of it, or says why not.
 func (c tasmota) announce(key string, s tasmotaState) []Fact {
-	o, err := object(s.Config, MaxPayload)
+	o, err := object(s.Config, tasmotaMax)
 	if err != nil {
 		return []Fact{Refused{key, key, "its announcement cannot be read: " + err.Error()}}
 	}
@@ -90,7 +93,7 @@ func (c tasmota) announce(key string, s tasmotaState) []Fact {
 	d.availability()
 	d.relays()
 	d.buttons()
-	if sensors, err := object(s.Sensors, MaxPayload); err == nil {
+	if sensors, err := object(s.Sensors, tasmotaMax); err == nil {
 		if sn, ok := sensors["sn"].(map[string]any); ok {
 			d.sensors(sn)
 		}
@@ -364,24 +367,30 @@ func (d *tasmotaDevice) sensor(v any, units map[string]string, keys ...string) {
 	case []any:
 		for i, item := range v[:min(len(v), 8)] {
 			if _, ok := number(item); ok {
-				d.measure(units, keys, "{% if "+access(keys...)+" %}{{ "+access(keys...)+"["+strconv.Itoa(i)+"] }}{% endif %}", " "+strconv.Itoa(i+1), Number)
+				d.measure(units, keys, guarded(keys, "["+strconv.Itoa(i)+"]"), " "+strconv.Itoa(i+1), Number)
 			}
 		}
 	case json.Number:
-		d.measure(units, keys, guarded(keys), "", Number)
+		d.measure(units, keys, guarded(keys, ""), "", Number)
 	case string:
 		if last != "TotalStartTime" {
-			d.measure(units, keys, guarded(keys), "", Text)
+			d.measure(units, keys, guarded(keys, ""), "", Text)
 		}
 	}
 }
 
-// guarded is inner for more than two levels.
-func guarded(keys []string) string {
-	if len(keys) < 3 {
+// guarded is source for a member deep inside value_json, and what is behind it, where any on the way may be missing.
+func guarded(keys []string, behind string) string {
+	if behind == "" && len(keys) < 3 {
 		return inner(keys...)
 	}
-	return "{% if " + access(keys[:1]...) + " and " + access(keys[:2]...) + " %}" + path(keys...) + "{% endif %}"
+	var there []string
+	for i := range keys {
+		if i < len(keys)-1 || behind != "" {
+			there = append(there, access(keys[:i+1]...))
+		}
+	}
+	return "{% if " + strings.Join(there, " and ") + " %}{{ " + access(keys...) + behind + " }}{% endif %}"
 }
 
 // tasmotaUnits are the units of Tasmota's sensors where no setting changes them, and what they are about.

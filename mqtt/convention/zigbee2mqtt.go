@@ -16,7 +16,7 @@ type zigbee2mqtt struct{ prefix string }
 const (
 	maxZigbeeDevices = 2048 // of one network, so that a State always holds them
 	maxZigbeeGroups  = 256
-	maxGroupMembers  = 128
+	maxGroupMembers  = 4096 // of all groups together
 )
 
 func newZigbee2MQTT(prefix string) Convention { return zigbee2mqtt{prefix} }

@@ -40,6 +40,7 @@ func (z zigbee2mqtt) groups(s State, payload []byte) (State, []Fact) {
 	}
 	old := next.Groups
 	next.Groups = nil
+	members := 0
 	for _, v := range all {
 		o, _ := v.(map[string]any)
 		g := zigbeeGroup{ID: whole(o["id"], 0, 1<<16-1, -1), Name: str(o["friendly_name"])}
@@ -48,7 +49,8 @@ func (z zigbee2mqtt) groups(s State, payload []byte) (State, []Fact) {
 		}
 		for _, v := range list(o["members"]) {
 			member, _ := v.(map[string]any)
-			if id := Identifier("zigbee", str(member["ieee_address"])); id != "" && len(g.Members) < maxGroupMembers {
+			if id := Identifier("zigbee", str(member["ieee_address"])); id != "" && members < maxGroupMembers {
+				members++
 				g.Members = append(g.Members, id[len("zigbee:"):])
 			}
 		}

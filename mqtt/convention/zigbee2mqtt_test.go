@@ -2,6 +2,7 @@ package convention
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -103,5 +104,29 @@ func TestZigbeeInventoryIsKept(t *testing.T) {
 	}
 	if got := send("[]"); got != "gone 0x00158d0000000001\n" {
 		t.Errorf("an empty list: %q", got)
+	}
+}
+
+// TestZigbeeFlood: a list of more devices and groups than a network can have is cut, said so, and still remembered.
+func TestZigbeeFlood(t *testing.T) {
+	var devices, groups, members []string
+	for i := range 3000 {
+		devices = append(devices, fmt.Sprintf(`{"ieee_address":"0x%016x","friendly_name":"d%d","definition":{"model":"m","exposes":[{"type":"switch","features":[{"type":"binary","name":"state","property":"state","access":7,"value_on":"ON","value_off":"OFF"}]}]}}`, i+1, i))
+		members = append(members, fmt.Sprintf(`{"ieee_address":"0x%016x","endpoint":1}`, i+1))
+	}
+	for i := range 1000 {
+		groups = append(groups, fmt.Sprintf(`{"id":%d,"friendly_name":"%s%d","members":[%s]}`, i, strings.Repeat("g", 200), i, strings.Join(members[:20], ",")))
+	}
+	c := made(t, "zigbee2mqtt", "")
+	state, facts := c.Step(nil, topic.Message{Topic: "zigbee2mqtt/bridge/devices", Payload: []byte("[" + strings.Join(devices, ",") + "]")})
+	if _, refused := facts[len(facts)-1].(Refused); !refused || len(facts) != maxZigbeeDevices+1 {
+		t.Fatalf("%d facts, the last one is %s", len(facts), dump(facts[len(facts)-1]))
+	}
+	state, facts = c.Step(state, topic.Message{Topic: "zigbee2mqtt/bridge/groups", Payload: []byte("[" + strings.Join(groups, ",") + "]")})
+	if n := len(state); n == 0 || n > MaxState {
+		t.Fatalf("the state has %d bytes", n)
+	}
+	if len(facts) == 0 || len(facts) > maxZigbeeGroups {
+		t.Fatalf("%d groups", len(facts))
 	}
 }
