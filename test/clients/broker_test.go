@@ -3,6 +3,7 @@
 package clients
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -29,6 +30,7 @@ const (
 	limitedUser, limitedPassword = "limited", "secret of the limited one"
 )
 
+// bin is the folder of the programs; FAULT_BIN names one with another gatepost.
 const bin = "../../bin"
 
 // broker is a broker with the two accounts.
@@ -66,7 +68,7 @@ func gatepost(t *testing.T, accounts bool) *broker {
 	b := prepare(t, dir)
 	admin := fmt.Sprintf("127.0.0.1:%d", b.ports[4])
 	var err error
-	b.gp, err = harness.NewGatepost(filepath.Join(bin, "gatepost"), dir, harness.Settings{Admin: admin})
+	b.gp, err = harness.NewGatepost(filepath.Join(cmp.Or(os.Getenv("FAULT_BIN"), bin), "gatepost"), dir, harness.Settings{Admin: admin})
 	b.ok(err)
 	yaml := fmt.Sprintf("mqtt:\n  listen: [\"%s\"]\n  cert_file: broker.pem\n  key_file: broker.key\n", strings.Join(b.urls(), `", "`))
 	if accounts {

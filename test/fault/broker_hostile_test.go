@@ -17,55 +17,75 @@ import (
 	"github.com/gatepost/gatepost/test/harness"
 )
 
-// One client stops reading. What the others get done in a second is compared, round by round, with a second without it.
+// One client stops reading. What the others get done in a second is compared, round by round, with a second without it; where
+// it has a session that is kept, with a second in which it reads, since a session that gets everything costs commits.
 func TestBrokerWithAClientThatStopsReading(t *testing.T) {
 	const rounds = 7
 	for _, clean := range []bool{true, false} {
 		kind := map[bool]string{true: "clean session", false: "kept session"}[clean]
 		t.Run(kind, func(t *testing.T) {
 			s := newSite(t, 5*time.Minute, "")
-			sub := s.dial(device.Login{ClientID: "reader", Clean: true})
-			_, err := sub.Subscribe(1, 0, "s/#")
-			s.ok(err)
-			go func() { // counts for nothing: it is the work that everybody has
-				for {
-					if _, err := sub.Next(time.Hour); err != nil {
-						return
-					}
-				}
-			}()
+			s.reads("reader", true) // the work that everybody has
 			var with, without []float64
 			for i := range 2 * rounds {
-				stuck := i%4 == 1 || i%4 == 2 // A B B A
-				if !stuck {
-					without = append(without, s.rate(8, "s/x", time.Second))
+				s.ok(s.dial(device.Login{ClientID: "stuck", Clean: true}).Leave()) // its session ends
+				if i%4 == 1 || i%4 == 2 {                                          // A B B A
+					s.stuck(clean)
+					s.rate(8, "s/x", 300*time.Millisecond) // until its buffers are full
+					with = append(with, s.rate(8, "s/x", time.Second))
 					continue
 				}
-				c := s.dial(device.Login{ClientID: "stuck", Clean: clean, ReceiveBuffer: 4096})
-				_, err := c.Subscribe(1, 1, "s/#")
-				s.ok(err)
-				s.rate(8, "s/x", 300*time.Millisecond) // until its buffers are full
-				with = append(with, s.rate(8, "s/x", time.Second))
-				s.ok(c.Close())
-				s.ok(s.dial(device.Login{ClientID: "stuck", Clean: true}).Leave()) // and its session
+				if !clean {
+					s.reads("stuck", false)
+				}
+				s.rate(8, "s/x", 300*time.Millisecond)
+				without = append(without, s.rate(8, "s/x", time.Second))
 			}
 			name := "a client that stops reading, " + kind + ": "
-			a, b := median(with), median(without)
-			harness.Note(t, name+"others' rate with it", int(a), "messages/s")
-			harness.Note(t, name+"others' rate without it", int(b), "messages/s")
-			harness.Figure(t, name+"others' rate with it against without", fmt.Sprintf("%.2f", a/b), "x", ">= 0.9", a/b >= 0.9 || race())
+			var ratios []float64 // of neighbouring rounds: what disturbs one disturbs the other
+			for i := range with {
+				ratios = append(ratios, with[i]/without[i])
+			}
+			harness.Note(t, name+"others' rate with it", int(median(with)), "messages/s")
+			harness.Note(t, name+"others' rate without it", int(median(without)), "messages/s")
+			r := median(ratios)
+			harness.Figure(t, name+"others' rate with it against without", fmt.Sprintf("%.2f", r), "x", ">= 0.9", r >= 0.9 || race())
 
-			began := time.Now()
-			c := s.dial(device.Login{ClientID: "stuck", Clean: clean, ReceiveBuffer: 4096})
-			_, err = c.Subscribe(1, 1, "s/#")
-			s.ok(err)
+			s.stuck(clean)
 			s.rate(8, "s/x", time.Second)
-			began = time.Now()
+			began := time.Now()
 			s.dial(device.Login{ClientID: "stuck", Clean: clean})
 			took := time.Since(began).Milliseconds()
 			harness.Figure(t, name+"taken over in", took, "ms", "< 2000", took < 2000)
 		})
 	}
+}
+
+// stuck connects a client that will never read anything beyond its SUBACK.
+func (s *site) stuck(clean bool) {
+	s.t.Helper()
+	c := s.dial(device.Login{ClientID: "stuck", Clean: clean, ReceiveBuffer: 4096})
+	_, err := c.Subscribe(1, 1, "s/#")
+	s.ok(err)
+}
+
+// reads connects a client that acknowledges everything until its connection ends.
+func (s *site) reads(id string, clean bool) {
+	s.t.Helper()
+	c := s.dial(device.Login{ClientID: id, Clean: clean})
+	_, err := c.Subscribe(1, 1, "s/#")
+	s.ok(err)
+	go func() {
+		for {
+			p, err := c.Next(time.Hour)
+			if err != nil {
+				return
+			}
+			if _, id, err := p.Message(); err == nil && p.Kind == device.Publish && id != 0 {
+				_ = c.Ack(device.Puback, id) // a broken connection shows in Next
+			}
+		}
+	}()
 }
 
 func median(v []float64) float64 {

@@ -3,10 +3,12 @@
 package turn
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"syscall"
 	"testing"
@@ -117,5 +119,45 @@ func TestConnectionsOfOneAddress(t *testing.T) {
 	must(t, c.Write(wire.Build(wire.Binding, wire.NewID()).Bytes()))
 	if _, err := c.Read(deadline()); err != nil {
 		t.Errorf("another address: %v", err)
+	}
+}
+
+// What is sent over TCP and TLS and echoed by a peer comes back whole and in order, however it is cut into segments and records.
+func TestStreamsLoseNothing(t *testing.T) {
+	s := serve(t, func(o *relay.Options) {
+		opened(o)
+		o.Cert, o.Key = certificate(t)
+	})
+	at := netip.MustParseAddrPort(echo(t, "127.0.0.1"))
+	for network, addr := range map[string]string{"tcp": s.tcp, "tls": s.tls} {
+		t.Run(network, func(t *testing.T) {
+			c, err := wire.Dial(network, addr, nil, credential("@alice:turn.example"))
+			must(t, err)
+			defer c.Close()
+			_, err = c.Allocate(0)
+			must(t, err)
+			_, err = c.Bind(0x4000, at)
+			must(t, err)
+			const rounds, together = 100, 20 // few enough at once that no UDP buffer overflows
+			for round := range rounds {
+				var stream []byte
+				var sent [][]byte
+				for i := range together {
+					payload := bytes.Repeat([]byte{byte(round), byte(i)}, (round*together+i)%700)
+					sent = append(sent, payload)
+					stream = wire.AppendChannelData(stream, 0x4000, payload, true)
+				}
+				cut := len(stream) * (round % 7) / 7
+				must(t, c.Write(stream[:cut]))
+				must(t, c.Write(stream[cut:]))
+				for i := range together {
+					p, err := c.Receive(deadline())
+					must(t, err)
+					if !bytes.Equal(p.Data, sent[i]) || p.Channel != 0x4000 {
+						t.Fatalf("round %d, message %d: %d bytes on channel %#x, not %d", round, i, len(p.Data), p.Channel, len(sent[i]))
+					}
+				}
+			}
+		})
 	}
 }
