@@ -21,7 +21,7 @@ func (a *app) backupCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "backup FILE",
 		Short: "Write everything that must not be lost into one file",
-		Long: `Write the store, the configuration and the secrets it names into one tar file that
+		Long: `Write the store, the embedded broker's file, the configuration and the secrets it names into one tar file that
 only you can read. While a gatepost runs it is asked for them and goes on working;
 otherwise the files are read. FILE must not exist; "-" is standard output.`,
 		Example: `  gatepost backup gatepost-$(date +%F).tar
@@ -87,7 +87,27 @@ func (a *app) writeBackupTo(ctx context.Context, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(writeBackup(ctx, w, cfg, s.WriteTo), s.Close())
+	dbs := []database{{storeFile, s.WriteTo}}
+	table, err := openBrokerOffline(cfg)
+	if table != nil {
+		dbs = append(dbs, database{brokerFile, table.WriteTo})
+	}
+	if err == nil {
+		err = writeBackup(ctx, w, cfg, dbs)
+	}
+	if table != nil {
+		err = errors.Join(err, table.Close())
+	}
+	return errors.Join(err, s.Close())
+}
+
+// openBrokerOffline opens the embedded broker's file of a gateway that does not run; nil: there is none.
+func openBrokerOffline(cfg *config.Config) (*store.Table, error) {
+	there, err := exists(filepath.Join(cfg.Store.Path, brokerFile))
+	if err != nil || !there {
+		return nil, err
+	}
+	return store.OpenTable(brokerTable(cfg, nil))
 }
 
 // openOffline opens the store of a gateway that does not run. It makes none.
@@ -106,15 +126,24 @@ func storeThere(cfg *config.Config) error {
 	return err
 }
 
-// writeBackup writes a whole backup to w: the store as snapshot writes it, the configuration and the files it names.
-func writeBackup(ctx context.Context, w io.Writer, cfg *config.Config, snapshot func(io.Writer) (int64, error)) error {
+// database is one whose snapshot goes into a backup.
+type database struct {
+	name     string
+	snapshot func(io.Writer) (int64, error)
+}
+
+// writeBackup writes a whole backup to w: the databases, the configuration and the files it names.
+func writeBackup(ctx context.Context, w io.Writer, cfg *config.Config, dbs []database) error {
 	if err := sweep(cfg.Store.Path, time.Now()); err != nil {
 		return err
 	}
-	sources := []source{{dataPrefix + storeFile, func(w io.Writer) error {
-		_, err := snapshot(w)
-		return err
-	}}}
+	var sources []source
+	for _, db := range dbs {
+		sources = append(sources, source{dataPrefix + db.name, func(w io.Writer) error {
+			_, err := db.snapshot(w)
+			return err
+		}})
+	}
 	sources = append(sources, fileSource(configName, cfg.File()))
 	for _, file := range cfg.Files() {
 		name, err := archiveName(filepath.Dir(cfg.File()), file)

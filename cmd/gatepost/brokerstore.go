@@ -38,3 +38,12 @@ func queue(m *config.MQTT) broker.Queue {
 		Refuse:   m.Queue.Full == config.QueueRefuse,
 	}
 }
+
+// databases are those that a backup has.
+func (d *daemon) databases() []database {
+	dbs := []database{{storeFile, d.store.WriteTo}}
+	if d.table != nil {
+		dbs = append(dbs, database{brokerFile, d.table.WriteTo})
+	}
+	return dbs
+}

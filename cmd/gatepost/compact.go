@@ -14,10 +14,12 @@ import (
 func (a *app) compactCommand() *cobra.Command {
 	return a.jsonFlag(&cobra.Command{
 		Use:   "compact",
-		Short: "Make the store's file as small as it can be",
-		Long: `Make the store's file as small as it can be while no gatepost runs. It is seldom
-needed: space that becomes free is used again, and a file that is mostly empty is
-made smaller when gatepost starts. There must be room on the disk for a copy.`,
+		Short: "Make the store's files as small as they can be",
+		Long: `Make the store's files, the embedded broker's too, as small as they can be while no
+gatepost runs. It is seldom
+needed: space that becomes free is used again, and a file that is
+mostly empty is made smaller when gatepost starts. There must be room on the disk
+for a copy.`,
 		Example: "  gatepost compact",
 		Args:    args(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
@@ -35,7 +37,7 @@ made smaller when gatepost starts. There must be room on the disk for a copy.`,
 			if err := storeThere(cfg); err != nil {
 				return err
 			}
-			before, after, err := store.Compact(cfg.Store.Path)
+			before, after, err := store.Compact(cfg.Store.Path, brokerFile)
 			if err != nil {
 				return err
 			}

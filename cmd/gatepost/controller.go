@@ -240,5 +240,5 @@ func (c *controller) RunCommand(ctx context.Context, device, name string, args [
 }
 
 func (c *controller) Backup(ctx context.Context, w io.Writer) error {
-	return writeBackup(ctx, w, c.d.cfg, c.d.store.WriteTo)
+	return writeBackup(ctx, w, c.d.cfg, c.d.databases())
 }

@@ -61,8 +61,10 @@ func (a *app) restore(ctx context.Context, file string, force bool) (err error) 
 	if err != nil {
 		return fmt.Errorf("restore: %s %w", file, err)
 	}
-	if err := checkSnapshot(filepath.Join(unpacked, dataPrefix, storeFile)); err != nil {
-		return fmt.Errorf("restore: the store in %s: %w", file, err)
+	for _, name := range m.databases() {
+		if err := checkSnapshot(filepath.Join(unpacked, dataPrefix, name)); err != nil {
+			return fmt.Errorf("restore: %s in %s: %w", name, file, err)
+		}
 	}
 	files, err := a.restoreConfig(m, unpacked)
 	if err != nil {
