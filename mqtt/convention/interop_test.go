@@ -12,9 +12,12 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gatepost/gatepost/mqtt/topic"
 )
 
 // peers is where `make interop` installs other people's encoders (testdata/peers).
@@ -201,6 +204,65 @@ func sameValue(a, b string) bool {
 		return float32(x) == float32(y)
 	}
 	return valueA == valueB
+}
+
+// TestPeerHomie: devices that other people's libraries announce have the readings and commands that they were made with.
+func TestPeerHomie(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), "venv/bin/python", "homie.py")
+	cmd.Dir = peers
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("homie.py: %v; make interop installs what it needs", err)
+	}
+	kinds := map[string]ReadingKind{
+		"integer": Number, "float": Number, "boolean": OnOff, "string": Text, "enum": Option, "color": Text, "datetime": Time, "duration": Text, "json": Text,
+	}
+	for _, peer := range []struct {
+		convention, device, library string
+		types                       []string
+	}{
+		{"homie4", "peer4", "homie-spec", []string{"integer", "float", "boolean", "string", "enum", "color"}},
+		{"homie5", "peer5", "ebus-sdk", []string{"integer", "float", "boolean", "string", "enum", "color", "datetime", "duration", "json"}},
+	} {
+		p := newPlayer(t, made(t, peer.convention, ""))
+		if err := ReadCapture(bytes.NewReader(out), func(m topic.Message) error { p.play(m); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		part := p.parts[peer.device]
+		good := 0
+		for _, name := range peer.types {
+			want := Reading{Name: name, Kind: kinds[name]}
+			switch name {
+			case "float":
+				want.Unit = "°C"
+			case "enum":
+				want.Options = []string{"low", "mid", "high"}
+			case "boolean":
+				want.On, want.Off = "true", "false"
+			}
+			for _, settable := range []bool{false, true} {
+				if settable {
+					want.Name += "_set"
+				}
+				if announced(part, want, settable) {
+					good++
+				} else {
+					t.Errorf("%s: no %s as it was made:\n%s", peer.library, want.Name, dump(part))
+				}
+			}
+		}
+		all := 2 * len(peer.types)
+		figure(t, "Homie properties of "+peer.library+" read as meant", 100*float64(good)/float64(all), "%", "100", good == all && len(part.Refused) == 0)
+	}
+}
+
+// announced tells whether p has a reading like r, and a command for it exactly if it is settable.
+func announced(p Part, r Reading, settable bool) bool {
+	command := slices.ContainsFunc(p.Commands, func(c Command) bool { return c.Name == "set_"+r.Name && c.Confirm.Reading == r.Name && c.Args[0].Kind == r.Kind })
+	return command == settable && slices.ContainsFunc(p.Readings, func(have Reading) bool {
+		return have.Name == r.Name && have.Kind == r.Kind && have.Unit == r.Unit && have.On == r.On && have.Off == r.Off && slices.Equal(have.Options, r.Options)
+	})
 }
 
 // TestPeerSample: the committed sample is what the script prints.
