@@ -201,15 +201,19 @@ $(PAHO): test/clients/requirements.txt
 	@tar -xzf $(@D)/source/paho_mqtt-*.tar.gz -C $(@D)/suite --strip-components 1
 	@touch $@
 
-# What makes messages of Zigbee2MQTT and Sparkplug; scripts around them.
-$(PEERS): $(addprefix mqtt/convention/testdata/peers/,package.json package-lock.json exposes.js sparkplug.js)
+# What makes messages of Zigbee2MQTT, Sparkplug and Homie; scripts around them.
+$(PEERS): $(addprefix mqtt/convention/testdata/peers/,package.json package-lock.json exposes.js sparkplug.js requirements.txt homie.py)
 	@node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)' 2>/dev/null || \
 		{ echo "the encoders that conventions are tested against need Node 20 or later and npm: install nodejs and npm" >&2; exit 1; }
-	@echo "installing zigbee-herdsman-converters and sparkplug-payload, for the tests"
+	@python3 -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "the encoders that conventions are tested against need Python 3.11 or later and its venv module: install python3 and python3-venv" >&2; exit 1; }
+	@echo "installing zigbee-herdsman-converters, sparkplug-payload and two Homie libraries, for the tests"
 	@rm -rf $(@D)
 	@mkdir -p $(@D)
 	@cp $^ $(@D)/
 	@npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund --loglevel error
+	@python3 -m venv $(@D)/venv
+	@$(@D)/venv/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r $(@D)/requirements.txt
 	@touch $@
 
 # Nothing of it runs when it is installed; every file has its hash.
