@@ -28,8 +28,8 @@ type captured struct {
 //	{"topic": "a/b", "payload": "21.5", "retain": true, "time": "2026-01-02T15:04:05Z"}
 //
 // with payload_base64 in place of payload for what is no text, and everything but topic optional (mosquitto_sub -F %j prints
-// such lines too); or the topic, a space and the payload, as mosquitto_sub -v prints it, where a topic has no spaces and a
-// payload no line breaks. Empty lines do not count. A line may have MaxInventory bytes twice over. It stops at the first
+// such lines too); or the topic, a space and the payload, as mosquitto_sub -v prints it, where a payload has no line breaks and
+// a topic has spaces only if the payload is a JSON object or list. Empty lines do not count. A line may have MaxInventory bytes twice over. It stops at the first
 // error; those of its own name the line.
 func ReadCapture(r io.Reader, take func(topic.Message) error) error {
 	lines := bufio.NewScanner(r)
@@ -58,10 +58,19 @@ func ReadCapture(r io.Reader, take func(topic.Message) error) error {
 	return nil
 }
 
+func plainLine(line string) topic.Message {
+	for _, start := range []string{" {", " ["} {
+		if i := strings.Index(line, start); i >= 0 && json.Valid([]byte(line[i+1:])) {
+			return topic.Message{Topic: line[:i], Payload: []byte(line[i+1:])}
+		}
+	}
+	name, payload, _ := strings.Cut(line, " ")
+	return topic.Message{Topic: name, Payload: []byte(payload)}
+}
+
 func captureLine(line []byte) (topic.Message, error) {
 	if line[0] != '{' {
-		name, payload, _ := strings.Cut(string(line), " ")
-		return topic.Message{Topic: name, Payload: []byte(payload)}, nil
+		return plainLine(string(line)), nil
 	}
 	var c captured
 	if err := json.Unmarshal(line, &c); err != nil {

@@ -18,14 +18,15 @@ a/empty
 {"topic":"x","payload_base64":"AAE="}
 {"tst":"2026-01-02T15:04:05.250000Z+0100","topic":"x","qos":0,"retain":1,"payloadlen":2,"payload":"ok"}
 {"topic":"x"}
-`+"windows line\r\n"), func(m topic.Message) error { got = append(got, m); return nil })
+`+"windows line\r\nLiving room/lamp {\"a\": 1}\na/list [1, 2]\na/b not {json\n"), func(m topic.Message) error { got = append(got, m); return nil })
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []struct {
 		topic, payload string
 		retained       bool
-	}{{"a/b", "21.5", true}, {"a/c", "hello world", false}, {"a/empty", "", false}, {"x", `{"a": 1}`, false}, {"x", "\x00\x01", false}, {"x", "ok", true}, {"x", "", false}, {"windows", "line", false}}
+	}{{"a/b", "21.5", true}, {"a/c", "hello world", false}, {"a/empty", "", false}, {"x", `{"a": 1}`, false}, {"x", "\x00\x01", false}, {"x", "ok", true}, {"x", "", false}, {"windows", "line", false},
+		{"Living room/lamp", `{"a": 1}`, false}, {"a/list", "[1, 2]", false}, {"a/b", "not {json", false}}
 	if len(got) != len(want) {
 		t.Fatalf("%d messages, want %d", len(got), len(want))
 	}

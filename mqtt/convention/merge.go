@@ -262,14 +262,15 @@ func plain(template string) string {
 }
 
 // rename makes the names in d unique. Where parts of several components have the same name, each is called by its component
-// too; what then is still the same gets a number.
+// too; what then is still the same gets a number. Commands of a device with several components that do something are always
+// called by them: nobody should have to guess what of it "on" switches.
 func (m *merger) rename(parts []Part) {
 	d := m.d
 	components := map[Origin]string{}
 	for _, p := range parts {
 		components[Origin{p.Convention, p.Key, ""}] = p.Component
 	}
-	unique := func(n int, name func(i int) *string, from func(i int) Origin) {
+	unique := func(n int, always bool, name func(i int) *string, from func(i int) Origin) {
 		count := map[string]int{}
 		for i := range n {
 			count[*name(i)]++
@@ -279,7 +280,7 @@ func (m *merger) rename(parts []Part) {
 			s := name(i)
 			o := from(i)
 			o.Name = ""
-			if c := components[o]; count[*s] > 1 && c != "" && c != *s {
+			if c := components[o]; (always || count[*s] > 1) && c != "" && !says(*s, c) {
 				*s = cutWord(c + "_" + *s)
 			}
 			base := *s
@@ -289,10 +290,18 @@ func (m *merger) rename(parts []Part) {
 			taken[*s] = true
 		}
 	}
-	unique(len(d.Readings), func(i int) *string { return &d.Readings[i].Name }, func(i int) Origin { return d.Readings[i].From[0] })
-	unique(len(d.Triggers), func(i int) *string { return &d.Triggers[i].Name }, func(i int) Origin { return d.Triggers[i].From })
-	unique(len(d.Commands), func(i int) *string { return &d.Commands[i].Name }, func(i int) Origin { return d.Commands[i].From })
-	unique(len(d.Alarms), func(i int) *string { return &d.Alarms[i].Name }, func(i int) Origin { return d.Alarms[i].From })
+	unique(len(d.Readings), false, func(i int) *string { return &d.Readings[i].Name }, func(i int) Origin { return d.Readings[i].From[0] })
+	unique(len(d.Triggers), false, func(i int) *string { return &d.Triggers[i].Name }, func(i int) Origin { return d.Triggers[i].From })
+	doing := map[string]bool{} // components with commands that do not say whose they are
+	for _, c := range d.Commands {
+		o := c.From
+		o.Name = ""
+		if word := components[o]; word != "" && !says(c.Name, word) {
+			doing[word] = true
+		}
+	}
+	unique(len(d.Commands), len(doing) > 1, func(i int) *string { return &d.Commands[i].Name }, func(i int) Origin { return d.Commands[i].From })
+	unique(len(d.Alarms), false, func(i int) *string { return &d.Alarms[i].Name }, func(i int) Origin { return d.Alarms[i].From })
 	named := func(o Origin, reading string) (string, bool) {
 		o.Name = reading
 		i, ok := m.readings[o]
@@ -317,6 +326,11 @@ func (m *merger) rename(parts []Part) {
 			c.Confirm = nil
 		}
 	}
+}
+
+// says tells whether a name has its component in it already: set_limit of limit.
+func says(name, component string) bool {
+	return strings.Contains("_"+name+"_", "_"+component+"_")
 }
 
 // cutWord leaves room for a number behind a word.

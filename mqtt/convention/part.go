@@ -100,7 +100,7 @@ type Reading struct {
 
 // Source says where a value comes from without Step.
 type Source struct {
-	Topic string // to subscribe to; some levels may be "+", but never all, and there is no "#"
+	Topic string // to subscribe to; some levels may be "+", the last "#", but never all
 	// Template is Jinja over value (the payload as text) and value_json; "" takes the payload as it is. White space around
 	// what it renders does not count; nothing is no news, and "None" means that the value is not known.
 	Template string

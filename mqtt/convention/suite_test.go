@@ -499,6 +499,9 @@ func TestNastyWords(t *testing.T) {
 				p := newPlayer(t, made(t, name, c.prefix))
 				for _, m := range c.messages {
 					for _, w := range nasty() {
+						if random.IntN(4) != 0 {
+							continue // each word meets some messages of each convention; all would take long
+						}
 						hostile := m
 						hostile.Payload = swapTexts(random, m.Payload, w)
 						p.play(hostile)

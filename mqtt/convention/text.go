@@ -112,7 +112,8 @@ func component(levels ...string) bool {
 }
 
 // readable says why a device may not name t as a topic to listen to, "" if it may: a topic, of which some levels may be "+"
-// (gateways that may hear the same sensor do that), but neither all of them nor "#", and not the broker's own.
+// (gateways that may hear the same sensor do that) and the last "#" behind at least two that are none (so do those whose
+// devices have topics of their own), but never all, and not the broker's own.
 func readable(t string) string {
 	_, err := topic.ParseFilter(t)
 	switch {
@@ -124,7 +125,7 @@ func readable(t string) string {
 		return "its topic is not valid"
 	case t[0] == '$':
 		return "its topic is the broker's own"
-	case strings.Contains(t, "#") || strings.Trim(t, "+/") == "":
+	case strings.Trim(t, "+/#") == "" || strings.Contains(t, "#") && literals(t) < 2:
 		return "its topic stands for too many"
 	}
 	for _, r := range t {
@@ -133,6 +134,17 @@ func readable(t string) string {
 		}
 	}
 	return ""
+}
+
+// literals counts the levels of a filter that are no wildcards.
+func literals(filter string) int {
+	n := 0
+	for level := range strings.SplitSeq(filter, "/") {
+		if level != "+" && level != "#" && level != "" {
+			n++
+		}
+	}
+	return n
 }
 
 // Identifier makes the form of an identifier in which parts can be compared: the kind ("mac", "zigbee", "ha"), a colon, and
