@@ -16,6 +16,7 @@ SYNAPSE  := bin/synapse-venv/installed
 PAHO     := bin/paho-venv/installed
 MQTTJS   := bin/mqttjs/installed
 PEERS    := bin/peers/installed
+AIORTC   := bin/aiortc-venv/installed
 LINT     := bin/golangci-lint
 # True when mosquitto is here, or root could install it.
 MOSQUITTO := { command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
@@ -26,6 +27,8 @@ MOSQUITTO_CLIENTS := { command -v mosquitto_pub >/dev/null || { [ "$$(id -u)" = 
 # The same for Debian's coturn: a TURN server to compare with, and a client of one.
 COTURN := { command -v turnserver >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
 	{ apt-get install -y -q coturn || { apt-get update -q && apt-get install -y -q coturn; }; } >&2; }; }
+# What the TURN relay is shown in its interop tests: Debian's packages by the program that each brings.
+TURNPEERS := turnserver:coturn nft:nftables ip:iproute2 sysctl:procps chromium:chromium
 # GOARCH, or GOARCH/its variable=value.
 PLATFORMS := amd64 arm64 arm/GOARM=7 arm/GOARM=6 mipsle/GOMIPS=softfloat riscv64 386
 
@@ -73,12 +76,29 @@ interop: build ## the same against Synapse and mosquitto, and other people's MQT
 				| { grep -vE '^=== |^    --- PASS' || true; } | tee bin/figures/conventions.tsv || failed+=" mqtt/convention"; \
 		else missing+=" the encoders of other conventions' devices (see above);"; fi; \
 	fi; \
+	if [ -z "$(ONLY)" ]; then $(MAKE) --no-print-directory interop-turn || failed+=" test/turn (see above)"; fi; \
 	if [ -e $(SYNAPSE) ]; then \
 		go test -tags interop -count=1 -timeout 30m -v -skip "$$skip" $(if $(ONLY),-run '$(ONLY)') ./test/ ./test/harness/ \
 			| { grep -v '^=== ' || true; } | tee $(if $(ONLY),/dev/null,bin/figures/interop.tsv) || failed+=" test"; \
 	fi; \
 	if [ -n "$$missing" ]; then echo "interop: not run, for want of:$$missing" >&2; if [ "$${CI:-}" = true ]; then failed+=" (something is missing)"; fi; fi; \
 	if [ -n "$$failed" ]; then echo "interop: failed:$$failed" >&2; exit 1; fi
+
+# A test names what it lacks, and with CI=true fails for it.
+.PHONY: interop-turn
+interop-turn: build ## the TURN relay against coturn's client, aiortc and Chromium behind NATs; installs them; ONLY=TestCalls for some
+	@mkdir -p bin/figures
+	@for peer in $(TURNPEERS); do \
+		program="$${peer%%:*}"; package="$${peer#*:}"; \
+		if ! command -v "$$program" >/dev/null && ! [ -x "/usr/sbin/$$program" ]; then \
+			if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+				{ apt-get install -y -q "$$package" || { apt-get update -q && apt-get install -y -q "$$package"; }; } >&2 || true; \
+			else echo "interop-turn: no $$program here: install the package $$package, or run this as root" >&2; fi; \
+		fi; \
+	done
+	@$(MAKE) --no-print-directory --quiet $(AIORTC) || true
+	@go test -tags interop -count=1 -timeout 15m -v $(if $(ONLY),-run '$(ONLY)') ./test/turn/... \
+		| { grep -v '^=== ' || true; } | tee $(if $(ONLY),/dev/null,bin/figures/interop-turn.tsv)
 
 .PHONY: race
 race: go-version ## the unit tests under the race detector (needs a C compiler)
@@ -225,6 +245,16 @@ $(MQTTJS): test/clients/package.json test/clients/package-lock.json
 	@mkdir -p $(@D)
 	@cp $^ $(@D)/
 	@npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund --loglevel error
+	@touch $@
+
+$(AIORTC): test/turn/aiortc/requirements.txt
+	@python3 -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "interop-turn: aiortc needs Python 3.11 or later and its venv module: install python3 and python3-venv" >&2; exit 1; }
+	@echo "installing aiortc, a WebRTC peer, for the tests"
+	@rm -rf $(@D)
+	@mkdir -p bin
+	@python3 -m venv $(@D)
+	@$(@D)/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r $<
 	@touch $@
 
 $(LINT): tools/lint/go.mod tools/lint/go.sum | go-version

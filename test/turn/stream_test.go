@@ -131,7 +131,7 @@ func TestStreamsLoseNothing(t *testing.T) {
 	at := netip.MustParseAddrPort(echo(t, "127.0.0.1"))
 	for network, addr := range map[string]string{"tcp": s.tcp, "tls": s.tls} {
 		t.Run(network, func(t *testing.T) {
-			c, err := wire.Dial(network, addr, nil, credential("@alice:turn.example"))
+			c, err := wire.Dial(network, addr, nil, credential("@"+network+":turn.example")) // each with bytes a second of their own
 			must(t, err)
 			defer c.Close()
 			_, err = c.Allocate(0)

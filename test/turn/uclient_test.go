@@ -26,6 +26,7 @@ func TestCoturnsClient(t *testing.T) {
 	s := serveWith(t, chosen, func(o *relay.Options) {
 		both(o)
 		o.Peers = []string{"127.0.0.0/8", "::1/128"}
+		o.First = 61000 // nobody else on this machine takes the port that is set aside for RTCP
 		o.Cert, o.Key = certificate(t)
 		o.Extra = "  limits: {allocations_per_user: 12}\n" // three clients with RTCP, and as many to talk to
 	})
