@@ -46,8 +46,10 @@ func (c frigate) Key(t string) string {
 	switch {
 	case !ok || levels[0] == "" || len(levels[0]) > MaxWord || publishable(t) != "":
 		return ""
-	case len(levels) == 1 && (rest == "available" || rest == "events" || rest == "reviews"):
+	case rest == "available":
 		return rest
+	case rest == "events" || rest == "reviews":
+		return "reviews"
 	case len(levels) < 2 || levels[0] == "stats" || levels[0] == "notifications":
 		return ""
 	case len(levels) == 2 && levels[1] != "set":
@@ -65,21 +67,33 @@ type frigateCamera struct {
 }
 
 func (c frigate) Step(s State, m topic.Message) (State, []Fact) {
-	switch key := c.Key(m.Topic); key {
+	switch c.Key(m.Topic) {
 	case "available":
 		return s, []Fact{c.bridge()}
-	case "events", "reviews":
-		o, err := object(m.Payload, MaxPayload)
-		if err != nil || m.Retained {
-			return s, nil
-		}
-		if key == "reviews" {
-			return s, c.review(o)
-		}
-		return s, c.object(o)
+	case "reviews":
+		return c.happened(s, m)
 	}
 	levels := strings.Split(strings.TrimPrefix(m.Topic, c.prefix+"/"), "/")
 	return c.camera(s, levels, m)
+}
+
+// happened tells what cameras saw. Objects are told of only until the first review came: reviews say the same with less noise.
+func (c frigate) happened(s State, m topic.Message) (State, []Fact) {
+	o, err := object(m.Payload, MaxPayload)
+	if err != nil || m.Retained {
+		return s, nil
+	}
+	if strings.HasSuffix(m.Topic, "/reviews") {
+		facts := c.review(o)
+		if len(facts) > 0 {
+			s = State("reviews")
+		}
+		return s, facts
+	}
+	if string(s) == "reviews" {
+		return s, nil
+	}
+	return s, c.object(o)
 }
 
 func (c frigate) available() Availability {
@@ -215,7 +229,7 @@ func ended(text string, r map[string]any) string {
 	return label(text)
 }
 
-// object tells of a tracked thing at its beginning and end. Reviews say the same with less noise; its user takes one of them.
+// object tells of a tracked thing at its beginning and end.
 func (c frigate) object(o map[string]any) []Fact {
 	after, _ := o["after"].(map[string]any)
 	camera, id := str(after["camera"]), clean(str(after["id"]), MaxWord)

@@ -259,7 +259,9 @@ func TestPeerHomie(t *testing.T) {
 
 // announced tells whether p has a reading like r, and a command for it exactly if it is settable.
 func announced(p Part, r Reading, settable bool) bool {
-	command := slices.ContainsFunc(p.Commands, func(c Command) bool { return c.Name == "set_"+r.Name && c.Confirm.Reading == r.Name && c.Args[0].Kind == r.Kind })
+	command := slices.ContainsFunc(p.Commands, func(c Command) bool {
+		return c.Name == "set_"+r.Name && c.Confirm.Reading == r.Name && c.Args[0].Kind == r.Kind
+	})
 	return command == settable && slices.ContainsFunc(p.Readings, func(have Reading) bool {
 		return have.Name == r.Name && have.Kind == r.Kind && have.Unit == r.Unit && have.On == r.On && have.Off == r.Off && slices.Equal(have.Options, r.Options)
 	})
