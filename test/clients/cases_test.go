@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/gatepost/gatepost/test/harness"
@@ -36,24 +37,27 @@ var levels = map[string]string{"4": "3.1.1", "5": "5"}
 // Every case of both clients, over every transport, in both versions.
 func TestBrokerForOtherClients(t *testing.T) {
 	b := gatepost(t, true)
-	ran, failed := 0, 0
-	for _, u := range b.urls() {
-		for level, version := range levels {
-			for client, command := range suites(t) {
-				t.Run(client+" "+scheme(u)+" MQTT "+version, func(t *testing.T) {
-					for name, why := range b.cases(t, command, u, level) {
-						ran++
-						if why != "" {
-							failed++
-							t.Errorf("%s: %s", name, why)
+	var ran, failed atomic.Int64
+	t.Run("clients", func(t *testing.T) {
+		for _, u := range b.urls() {
+			for level, version := range levels {
+				for client, command := range suites(t) {
+					t.Run(client+" "+scheme(u)+" MQTT "+version, func(t *testing.T) {
+						t.Parallel() // they wait most of the time
+						for name, why := range b.cases(t, command, u, level) {
+							ran.Add(1)
+							if why != "" {
+								failed.Add(1)
+								t.Errorf("%s: %s", name, why)
+							}
 						}
-					}
-				})
+					})
+				}
 			}
 		}
-	}
-	harness.Figure(t, "broker with other people's clients: cases passed", ran-failed, "cases", "all of them", failed == 0 && ran > 300)
-	harness.Note(t, "broker with other people's clients: cases", ran, "cases")
+	})
+	harness.Note(t, "broker with other people's clients: cases", ran.Load(), "cases")
+	harness.Figure(t, "broker with other people's clients: cases that failed", failed.Load(), "cases", "0", failed.Load() == 0 && ran.Load() > 300)
 }
 
 // deviations are the cases in which mosquitto 2.0 does otherwise than the standard says, and gatepost must not.

@@ -133,8 +133,9 @@ func TestBrokerWithMutatedStreams(t *testing.T) {
 	name := "mutated streams: "
 	harness.Note(t, name+"sent", n, "streams")
 	harness.Note(t, name+"rate", int(float64(n)/time.Since(began).Seconds()), "streams/s")
-	s.ok(s.dial(device.Login{ClientID: "after", Clean: true}).Leave())
-	harness.Figure(t, name+"process alive and taking clients", s.Running(), "-", "true", s.Running())
+	s.poll("a client to be served", func() bool { return !s.Running() || s.probe(device.Login{ClientID: "after", Clean: true}) == nil })
+	harness.Figure(t, name+"process alive", s.Running(), "-", "true", s.Running())
+	harness.Note(t, name+"of them refused before they could say anything", s.metric("gatepost_broker_refused_total{reason=\"address\"}"), "streams")
 	harness.Note(t, name+"of them made the decoder panic", s.metric("gatepost_broker_decoder_panics_total"), "streams")
 	harness.Note(t, name+"sessions left", s.metric("gatepost_broker_sessions"), "sessions")
 	s.poll("the connections to be gone", func() bool { return s.metric("gatepost_broker_clients") == 0 })

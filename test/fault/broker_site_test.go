@@ -106,7 +106,7 @@ func (s *site) pause(d time.Duration) {
 	}
 }
 
-// metric is the sum of all values of a metric, 0 when there is none.
+// metric is the sum of all values of a metric, or the value of one with its labels; 0 when there is none.
 func (s *site) metric(name string) int {
 	s.t.Helper()
 	page, err := s.Metrics(s.ctx)
