@@ -33,6 +33,9 @@ type Config struct {
 	// Session remembers what we subscribed to. Nil keeps it in memory, so that each start of the process subscribes again.
 	Session Session
 
+	// Clean asks the broker to forget the session when the connection ends: for who only looks for a while.
+	Clean bool
+
 	MaxPayload  int           // bytes, both ways; 0 means 4 MiB
 	MaxInFlight int64         // bytes delivered or waiting, and not yet done; 0 means 8 MiB
 	KeepAlive   time.Duration // whole seconds, 1 s to 18 h; 0 means 30 s

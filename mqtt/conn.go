@@ -91,7 +91,7 @@ func (cn *conn) options() *paho.ClientOptions {
 	o := paho.NewClientOptions()
 	o.Servers = []*url.URL{cn.c.url}
 	o.SetClientID(cfg.ClientID).SetUsername(cfg.User).SetPassword(cfg.Password)
-	o.SetProtocolVersion(4).SetCleanSession(false)
+	o.SetProtocolVersion(4).SetCleanSession(cn.c.cfg.Clean)
 	o.SetKeepAlive(cfg.KeepAlive).SetPingTimeout(pingTimeout).SetConnectTimeout(connectTimeout).SetWriteTimeout(handOver)
 	o.SetAutoReconnect(false).SetConnectRetry(false).SetStore(noStore{})
 	o.SetAutoAckDisabled(true).SetOrderMatters(true)

@@ -15,8 +15,8 @@
 //     kept in memory either.
 //   - Nothing is published later than Publish was called: what cannot be written now is an error that says so. Nothing
 //     is queued while there is no connection, since a late command would open a door that nobody is waiting at.
-//   - The session at the broker outlives us (clean session off). Filters are subscribed to as a whole only on the first
-//     connection or when the broker has lost the session; otherwise only what changed is.
+//   - The session at the broker outlives us (clean session off, unless Config.Clean). Filters are subscribed to as a whole
+//     only on the first connection or when the broker has lost the session; otherwise only what changed is.
 //
 // Each connection has a paho client of its own, without paho's reconnecting and without its store: that would send
 // publishes again on the next connection, complete their tokens without an answer, and hide whether the session was

@@ -1,31 +1,67 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/gatepost/gatepost/internal/config"
+	"github.com/gatepost/gatepost/mqtt/convention"
+	mqtttopic "github.com/gatepost/gatepost/mqtt/topic"
 )
 
 func (a *app) tryCommand() *cobra.Command {
-	var topic, payload, file string
+	var topic, payload, file, replay string
+	var during time.Duration
+	var broker brokerFlags
+	var prefixes map[string]string
 	cmd := a.jsonFlag(&cobra.Command{
-		Use:   "try --topic TOPIC (--payload TEXT | --payload-file FILE)",
-		Short: "Show what a message would become, without sending anything",
+		Use:   "try (--topic TOPIC (--payload TEXT | --payload-file FILE) | --replay FILE | --listen TIME)",
+		Short: "Show what messages would become, without sending anything",
 		Long: `Show what a message would become: which rule takes it, which device, room and
-class it is for, and the text people would see. Nothing is sent or stored, and no
-running gateway is asked. A message that no rule wants is exit code 1.`,
+class it is for, and the text people would see. A message that no rule wants is
+exit code 1.
+
+With --replay or --listen: the devices that announce themselves in a broker's
+traffic, with their rooms, readings, commands, and what of them is not supported.
+--replay reads a file (- is standard input) with a message a line: the topic, a
+space and the payload, as mosquitto_sub -v prints them; or JSON like
+{"topic": "a/b", "payload": "21.5", "retain": true}, with payload_base64 for what
+is no text. --listen subscribes to everything for so long.
+
+Nothing is sent or stored, no homeserver and no running gateway is asked. With
+--replay and with --url the configuration may be missing.`,
 		Example: `  gatepost try --topic sensors/roof/temperature --payload 21.5
   gatepost try --topic cam/porch/image --payload-file snapshot.jpg
-  mosquitto_sub -t 'zigbee2mqtt/lamp' -C 1 | gatepost try --topic zigbee2mqtt/lamp --payload-file -`,
+  mosquitto_sub -t 'zigbee2mqtt/lamp' -C 1 | gatepost try --topic zigbee2mqtt/lamp --payload-file -
+  gatepost try --listen 30s --url mqtt://broker.local:1883
+  mosquitto_sub -v -t '#' -W 30 | gatepost try --replay -`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			given := cmd.Flags().Changed
+			modes := 0
+			for _, flag := range []string{"topic", "replay", "listen"} {
+				if given(flag) {
+					modes++
+				}
+			}
+			switch {
+			case modes > 1:
+				return usageError{errors.New("one of --topic, --replay and --listen is possible, not more")}
+			case given("replay"):
+				return a.tryReplay(replay, prefixes)
+			case given("listen"):
+				return a.tryListen(during, broker, prefixes)
+			}
 			if err := need(cmd, "topic"); err != nil {
 				return err
 			}
-			if cmd.Flags().Changed("payload") == cmd.Flags().Changed("payload-file") {
+			if given("payload") == given("payload-file") {
 				return usageError{errors.New("one of --payload and --payload-file is needed")}
 			}
 			cfg, err := a.load()
@@ -51,7 +87,78 @@ running gateway is asked. A message that no rule wants is exit code 1.`,
 	cmd.Flags().StringVarP(&topic, "topic", "t", "", "the message's `topic`")
 	cmd.Flags().StringVarP(&payload, "payload", "p", "", "the message's payload")
 	cmd.Flags().StringVar(&file, "payload-file", "", "the `file` that holds the payload; - is standard input")
+	cmd.Flags().StringVar(&replay, "replay", "", "a `file` of recorded messages; - is standard input")
+	cmd.Flags().DurationVar(&during, "listen", 0, "listen to the broker for this `time`, such as 30s")
+	cmd.Flags().StringToStringVar(&prefixes, "prefix", nil, "where a convention's topics begin, as `convention=prefix`")
+	cmd.Flags().StringVar(&broker.url, "url", "", "the broker's `url`, instead of the one in the configuration")
+	cmd.Flags().StringVar(&broker.user, "user", "", "the user to log in as")
+	cmd.Flags().StringVar(&broker.passwordFile, "password-file", "", "the `file` that holds the password")
 	return cmd
+}
+
+// tryReplay shows what recorded messages would make.
+func (a *app) tryReplay(file string, prefixes map[string]string) error {
+	p, _, err := a.newPreview(true, prefixes)
+	if err != nil {
+		return err
+	}
+	in := a.in
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return fmt.Errorf("replay: %w", err)
+		}
+		defer func() { _ = f.Close() }()
+		in = f
+	}
+	err = convention.ReadCapture(in, func(m mqtttopic.Message) error {
+		p.take(m)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("replay: %s: %w", file, err)
+	}
+	return a.showPreview(p)
+}
+
+// tryListen shows what a broker's traffic would make.
+func (a *app) tryListen(d time.Duration, broker brokerFlags, prefixes map[string]string) error {
+	if d <= 0 || d > maxListen {
+		return usageError{fmt.Errorf("--listen is a time up to %v, such as 30s", maxListen)}
+	}
+	p, cfg, err := a.newPreview(broker.url != "", prefixes)
+	if err != nil {
+		return err
+	}
+	if err := untilSignal(func(ctx context.Context) error { return listenTo(ctx, cfg, broker, d, p.take) }); err != nil {
+		return err
+	}
+	return a.showPreview(p)
+}
+
+// newPreview makes a preview by the configuration's rules; by none if there is no configuration and that may be.
+func (a *app) newPreview(mayMiss bool, prefixes map[string]string) (*preview, *config.Config, error) {
+	cfg := new(config.Config)
+	if there, err := exists(a.configPath); err != nil {
+		return nil, nil, err
+	} else if there || !mayMiss {
+		if cfg, err = a.load(); err != nil {
+			return nil, nil, err
+		}
+	}
+	rules, err := compile(cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := newPreview(rules, prefixes)
+	return p, cfg, err
+}
+
+func (a *app) showPreview(p *preview) error {
+	if a.json {
+		return printJSON(a.out, p.result())
+	}
+	return showPreview(a.out, p.result())
 }
 
 // maxTry is the largest payload that try reads, in bytes.
