@@ -25,8 +25,19 @@ a/empty
 	want := []struct {
 		topic, payload string
 		retained       bool
-	}{{"a/b", "21.5", true}, {"a/c", "hello world", false}, {"a/empty", "", false}, {"x", `{"a": 1}`, false}, {"x", "\x00\x01", false}, {"x", "ok", true}, {"x", "", false}, {"windows", "line", false},
-		{"Living room/lamp", `{"a": 1}`, false}, {"a/list", "[1, 2]", false}, {"a/b", "not {json", false}}
+	}{
+		{"a/b", "21.5", true},
+		{"a/c", "hello world", false},
+		{"a/empty", "", false},
+		{"x", `{"a": 1}`, false},
+		{"x", "\x00\x01", false},
+		{"x", "ok", true},
+		{"x", "", false},
+		{"windows", "line", false},
+		{"Living room/lamp", `{"a": 1}`, false},
+		{"a/list", "[1, 2]", false},
+		{"a/b", "not {json", false},
+	}
 	if len(got) != len(want) {
 		t.Fatalf("%d messages, want %d", len(got), len(want))
 	}

@@ -51,7 +51,7 @@ func decode(payload []byte, most int) (any, error) {
 	if err := d.Decode(&v); err != nil {
 		return nil, fmt.Errorf("it is not JSON")
 	}
-	if _, err := d.Token(); err != io.EOF { //nolint:errorlint // Token gives it bare
+	if _, err := d.Token(); err != io.EOF {
 		return nil, fmt.Errorf("there is more behind the JSON")
 	}
 	return v, nil

@@ -87,8 +87,7 @@ func Merge(parts []Part) []Device {
 func groups(parts []Part) [][]Part {
 	owner := map[string]int{} // identifier: index of the first part that has it
 	root := make([]int, len(parts))
-	var find func(i int) int
-	find = func(i int) int {
+	find := func(i int) int {
 		for root[i] != i {
 			root[i] = root[root[i]]
 			i = root[i]

@@ -30,10 +30,18 @@ func TestPublishable(t *testing.T) {
 
 func TestIdentifier(t *testing.T) {
 	for _, tt := range []struct{ kind, value, want string }{
-		{"mac", "A4:C1:38:AA:BB:CC", "mac:a4c138aabbcc"}, {"mac", "a4-c1-38-aa-bb-cc", "mac:a4c138aabbcc"}, {"mac", "A4C138AABBCC", "mac:a4c138aabbcc"},
-		{"mac", "00:00:00:00:00:00", ""}, {"mac", "ff:ff:ff:ff:ff:ff", ""}, {"mac", "A4C1", ""}, {"mac", "hello", ""},
-		{"zigbee", "0x00158D0001A2B3C4", "zigbee:0x00158d0001a2b3c4"}, {"zigbee", "bridge_0x00158d0001a2b3c4", ""},
-		{"ha", "  my\x00 id\u202e ", "ha:my id"}, {"ha", "", ""}, {"ha", "\n", ""},
+		{"mac", "A4:C1:38:AA:BB:CC", "mac:a4c138aabbcc"},
+		{"mac", "a4-c1-38-aa-bb-cc", "mac:a4c138aabbcc"},
+		{"mac", "A4C138AABBCC", "mac:a4c138aabbcc"},
+		{"mac", "00:00:00:00:00:00", ""},
+		{"mac", "ff:ff:ff:ff:ff:ff", ""},
+		{"mac", "A4C1", ""},
+		{"mac", "hello", ""},
+		{"zigbee", "0x00158D0001A2B3C4", "zigbee:0x00158d0001a2b3c4"},
+		{"zigbee", "bridge_0x00158d0001a2b3c4", ""},
+		{"ha", "  my\x00 id\u202e ", "ha:my id"},
+		{"ha", "", ""},
+		{"ha", "\n", ""},
 	} {
 		if got := Identifier(tt.kind, tt.value); got != tt.want {
 			t.Errorf("%s %q: %q, want %q", tt.kind, tt.value, got, tt.want)
