@@ -26,7 +26,11 @@ func jsonObject(fields ...field) string {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		b.WriteString(jsonLiteral(f.name) + ":" + f.source)
+		name := jsonLiteral(f.name)
+		if strings.HasPrefix(name, "{") {
+			name = " " + name // else three braces would stand together
+		}
+		b.WriteString(name + ":" + f.source)
 		if f.optional != "" && i > 0 {
 			b.WriteString("{% endif %}")
 		}
@@ -35,7 +39,7 @@ func jsonObject(fields ...field) string {
 	return b.String()
 }
 
-// jsonLiteral is source that renders to v as JSON, whatever is in it. A space keeps its braces from being read as Jinja.
+// jsonLiteral is source that renders to v as JSON, whatever is in it.
 func jsonLiteral(v any) string {
 	b, err := json.Marshal(v)
 	if err != nil {
