@@ -84,7 +84,7 @@ func (b *bench) sliceOf(ctx context.Context, s *relay.Server, t load.Traffic, cf
 // cost prints the figures of one load.
 func (b *bench) cost(f flow, results [][]load.Result) {
 	mine := b.find(ours)
-	caveat, offered := "", 1.0
+	var offered []float64 // as a part of the rate
 	lost, costs := make([]int, len(results)), make([][]float64, len(results))
 	for who := range results {
 		strange, generator := 0, 0.0
@@ -93,7 +93,7 @@ func (b *bench) cost(f flow, results [][]load.Result) {
 			lost[who] += r.Lost
 			strange += r.Strange
 			generator = max(generator, percent(r.Generator, r.Took))
-			offered = min(offered, r.Offered/float64(f.rate))
+			offered = append(offered, r.Offered/float64(f.rate))
 		}
 		name := b.side[who].name
 		b.report.note("%s: %s %s CPU-s per million; generator at most %.0f %% of a core", f.name, name, spread(costs[who]), generator)
@@ -103,8 +103,9 @@ func (b *bench) cost(f flow, results [][]load.Result) {
 			b.report.figure("turn relay "+f.name+", "+name+" packets twice or astray", float64(strange), "packets", "0", strange == 0)
 		}
 	}
-	if offered < limited {
-		caveat = fmt.Sprintf(" (the generator was the limit: %.0f %% of the rate)", 100*offered)
+	caveat := ""
+	if m := median(offered); m < limited {
+		caveat = fmt.Sprintf(" (the generator was the limit: %.0f %% of the rate)", 100*m)
 	}
 	if mine < 0 {
 		return

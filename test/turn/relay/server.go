@@ -153,7 +153,7 @@ func start(ctx context.Context, o Options, name, binary string, args ...string) 
 		line = append(slices.Clone(s.prefix), Find("taskset"), "-c", o.Cores, binary)
 	}
 	line = append(line, args...)
-	if s.log, err = os.OpenFile(filepath.Join(o.Dir, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err != nil {
+	if s.log, err = os.OpenFile(filepath.Join(o.Dir, name+".log"), os.O_CREATE|os.O_TRUNC|os.O_WRONLY|os.O_APPEND, 0o600); err != nil {
 		return nil, err
 	}
 	// Not bound to ctx: it is asked to stop, in Stop, and does not outlive us.
@@ -202,7 +202,7 @@ func (s *Server) Stop(grace time.Duration) (int, error) {
 	}
 }
 
-// Log is what it wrote.
+// Log is what it wrote; a server that ran in the same folder before is not in it.
 func (s *Server) Log() string {
 	b, err := os.ReadFile(s.log.Name())
 	if err != nil {
