@@ -2,8 +2,10 @@
 
 package turn
 
-// fragmentControl says whether a path can forbid fragments (DONT-FRAGMENT).
-const fragmentControl = false
+const (
+	fragmentControl = false // the path can't forbid fragments (DONT-FRAGMENT)
+	maxWorkers      = 1
+)
 
 // newPath makes the data path of a worker. There is only the portable one.
 func newPath(w *worker, _ bool) (path, error) { return newPlainPath(w), nil }

@@ -30,10 +30,8 @@ func newPlainPath(w *worker) *plainPath {
 	return &plainPath{w: w, scratch: make([]byte, slotSize), stopping: make(chan struct{}), rung: make(chan struct{}, 1)}
 }
 
-func (p *plainPath) listen(at []netip.AddrPort, shared bool) ([]netip.AddrPort, error) {
-	if shared {
-		return nil, fmt.Errorf("%w: several workers need Linux", ErrConfig)
-	}
+// listen shares nothing: there is one worker.
+func (p *plainPath) listen(at []netip.AddrPort, _ bool) ([]netip.AddrPort, error) {
 	bound := make([]netip.AddrPort, len(at))
 	for i, a := range at {
 		if !a.IsValid() {

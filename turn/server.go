@@ -2,11 +2,11 @@ package turn
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -53,6 +53,9 @@ func newServer(cfg Config, portable bool) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if portable && cfg.Workers > 1 || cfg.Workers > maxWorkers {
+		return nil, fmt.Errorf("%w: %d Workers are more than this system can have", ErrConfig, cfg.Workers)
+	}
 	s := &Server{cfg: cfg, log: cfg.Log, began: cfg.Now(), portable: portable, live: make(chan struct{}, 1)}
 	if cfg.CertFile != "" {
 		if s.cert, err = newCertificate(cfg.CertFile, cfg.KeyFile, s.log); err != nil {
@@ -70,7 +73,7 @@ func newServer(cfg Config, portable bool) (*Server, error) {
 		s.listen, s.binds = append(s.listen, listenAddr{over, at}), append(s.binds, at)
 	}
 	addrs := relayAddrs(cfg.PublicIP, s.binds, s.host)
-	s.streams = newStreams(s, defaultTimes)
+	s.streams = newStreams(s, defaultTimes())
 	s.metrics = newMetrics(cfg.Metrics, func() float64 { return float64(s.handler.quotas.live()) }, func() float64 { return float64(s.streams.gate.count()) })
 	if s.handler, err = newHandler(&s.cfg, addrs, fragmentControl && !portable, s.metrics); err != nil {
 		return nil, err
@@ -211,101 +214,4 @@ func (s *Server) drain(broken context.Context) {
 			return
 		}
 	}
-}
-
-// inside runs f as each worker, one after another.
-func (s *Server) inside(f func(*worker)) {
-	if !s.running.Load() {
-		return
-	}
-	for _, w := range s.workers {
-		w.path.enter(func() { f(w) })
-	}
-}
-
-// Allocations are pictures of all allocations that live, in no order; none unless Run runs.
-func (s *Server) Allocations() []AllocationInfo {
-	var all []AllocationInfo
-	s.inside(func(w *worker) {
-		for _, a := range w.table.list {
-			all = append(all, s.info(a))
-		}
-	})
-	return all
-}
-
-// Usage is what the allocations that live under a username (the whole of it, as the client sends it) have relayed in both
-// directions. Of those that have ended, Config.OnEnd told.
-func (s *Server) Usage(username string) (toPeer, toClient Traffic) {
-	s.inside(func(w *worker) {
-		for _, a := range w.table.list {
-			if a.username == username {
-				toPeer.join(a.toPeer)
-				toClient.join(a.toClient)
-			}
-		}
-	})
-	return toPeer, toClient
-}
-
-// Kick ends the allocations that which chooses, and says how many they were. Clients learn of it when they next ask for
-// something.
-func (s *Server) Kick(which func(AllocationInfo) bool) (int, error) {
-	if !s.running.Load() {
-		return 0, ErrNotRunning
-	}
-	n := 0
-	s.inside(func(w *worker) {
-		for _, a := range slices.Clone(w.table.list) {
-			if which(s.info(a)) {
-				w.end(a, EndKicked)
-				n++
-			}
-		}
-	})
-	return n, nil
-}
-
-func (s *Server) info(a *allocation) AllocationInfo {
-	i := AllocationInfo{
-		ID:          strconv.FormatUint(a.id, 10),
-		User:        a.account.name,
-		Username:    a.username,
-		Client:      a.tuple.client.addrPort(),
-		Transport:   a.transport.String(),
-		Since:       s.began.Add(time.Duration(a.since)),
-		Expires:     s.began.Add(time.Duration(a.expires)),
-		Permissions: len(a.permissions),
-		Channels:    len(a.channels),
-		ToPeer:      a.toPeer,
-		ToClient:    a.toClient,
-	}
-	for _, r := range a.relay {
-		if r.public.IsValid() {
-			i.Relayed = append(i.Relayed, r.public)
-		}
-	}
-	return i
-}
-
-// ended tells everybody who wants to know of an allocation's end. A worker calls it.
-func (s *Server) ended(a *allocation, why EndReason, now instant) {
-	e := Ended{AllocationInfo: s.info(a), Reason: why, Duration: time.Duration(now - a.since)}
-	s.metrics.ended.Inc(string(why))
-	s.log.Info("allocation ended", logkey.User, e.User, logkey.Client, e.Client.String(), logkey.Reason, string(why),
-		logkey.Took, e.Duration.Round(time.Millisecond).String(),
-		logkey.ToPeerPackets, e.ToPeer.Packets, logkey.ToPeerBytes, e.ToPeer.Bytes,
-		logkey.ToClientPackets, e.ToClient.Packets, logkey.ToClientBytes, e.ToClient.Bytes)
-	if s.cfg.OnEnd != nil {
-		s.cfg.OnEnd(e)
-	}
-	select {
-	case s.live <- struct{}{}:
-	default:
-	}
-}
-
-func (t *Traffic) join(other Traffic) {
-	t.Packets += other.Packets
-	t.Bytes += other.Bytes
 }

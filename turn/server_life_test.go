@@ -2,6 +2,7 @@ package turn
 
 import (
 	"context"
+	"errors"
 	"math/bits"
 	"net"
 	"os"
@@ -290,6 +291,19 @@ func TestPartiesOfManyWorkers(t *testing.T) {
 		got, err := b.read()
 		if err != nil || !b.isDataFrom(relayed(a), got, text) {
 			t.Fatalf("%d: %q, %v", i, got, err)
+		}
+	}
+}
+
+func TestTooManyWorkers(t *testing.T) {
+	cfg := Config{Listen: []string{"udp://127.0.0.1:0"}, Realm: testRealm, Secrets: []string{testSecret}}
+	for _, c := range []struct {
+		workers  int
+		portable bool
+	}{{2, true}, {maxWorkers + 1, false}} {
+		cfg.Workers = c.workers
+		if _, err := newServer(cfg, c.portable); !errors.Is(err, ErrConfig) {
+			t.Errorf("%+v: %v", c, err)
 		}
 	}
 }

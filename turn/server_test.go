@@ -35,7 +35,7 @@ func eachPath(t *testing.T, f func(t *testing.T, portable bool)) {
 
 func startServer(t testing.TB, portable bool, change func(*Config)) *server {
 	t.Helper()
-	return startServerWith(t, portable, defaultTimes, change)
+	return startServerWith(t, portable, defaultTimes(), change)
 }
 
 // startServerWith has other deadlines for streams.

@@ -39,7 +39,9 @@ type streamTimes struct {
 	write   time.Duration // for a client to take what it was sent
 }
 
-var defaultTimes = streamTimes{message: 10 * time.Second, idle: time.Minute, live: 65 * time.Minute, write: 10 * time.Second}
+func defaultTimes() streamTimes {
+	return streamTimes{message: 10 * time.Second, idle: time.Minute, live: 65 * time.Minute, write: 10 * time.Second}
+}
 
 func newStream(conn net.Conn, w *worker, r route, times streamTimes) *stream {
 	s := &stream{conn: conn, worker: w, route: r, times: times, closed: make(chan struct{}), taken: make(chan struct{}, 1)}
@@ -67,8 +69,7 @@ func (s *stream) run() {
 func (s *stream) read() {
 	buf := make([]byte, firstRead)
 	used := 0
-	fresh := true // the deadline may be put off
-	wait := s.times.message
+	wait, fresh := s.times.message, true // the next deadline, if it may be put off
 	for {
 		if fresh {
 			_ = s.conn.SetReadDeadline(time.Now().Add(wait))
