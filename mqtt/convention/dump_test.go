@@ -176,7 +176,7 @@ func (w *writer) command(c Command) {
 		if a.Step != 0 {
 			bounds += fmt.Sprintf("by %v", a.Step)
 		}
-		w.line(2, "arg", a.Name, quoted(a.Label), string(a.Kind), strings.TrimSpace(bounds), a.Unit, word1(a.Optional, "optional"), word1(a.Secret, "secret"),
+		w.line(2, "arg", a.Name, quoted(a.Label), string(a.Kind), strings.TrimSpace(bounds), a.Unit, word1(a.Optional, "optional"), word1(a.Secret, "secret"), word1(a.Plain, "plain"),
 			word1(a.On != "" || a.Off != "", "on "+quoted(a.On)+" off "+quoted(a.Off)), strings.Join(a.Options, ", "))
 	}
 	w.line(2, "to", c.Topic, c.Payload)

@@ -291,6 +291,12 @@ func (e *haEntity) command(c Command, topicKey string, templateKeys ...string) {
 	if c.Grade == "" {
 		c.Grade = Operate
 	}
+	if c.Payload != haValue && !strings.Contains(c.Payload, "tojson") && !strings.Contains(c.Payload, "to_json") {
+		c.Args = slices.Clone(c.Args)
+		for i := range c.Args {
+			c.Args[i].Plain = c.Args[i].Kind == Text
+		}
+	}
 	c.Topic, c.Retain = t, c.Grade != Dangerous && truth(e.cfg["retain"], false)
 	switch why := publishable(t); {
 	case why != "":

@@ -155,6 +155,9 @@ type Arg struct {
 	On, Off  string   // OnOff: what the template gets
 	Optional bool
 	Secret   bool // a code: never shown or logged
+	// Plain text may hold no quotes, backslashes, braces and control characters: the device's own template puts it into a
+	// payload as it is, where those would say more than was asked for. The gateway refuses them.
+	Plain bool
 }
 
 // Confirm says how to see that a command was done: exactly one of Reading, Topic and Answer is set.
