@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -51,6 +52,10 @@ func TestBrokerOnAFullDisk(t *testing.T) {
 	}
 	name := "broker on a full disk: "
 	s.calm(p)
+	s.restart()
+	pid = s.PID()
+	err := s.probe(device.Login{ClientID: "reborn", Clean: true})
+	harness.Figure(t, name+"killed, it starts again and serves", err == nil, "-", "true", err == nil)
 	moved := int(p.acked.Load() - stuck)
 	harness.Figure(t, name+"messages that wait for space", crowd*each-int(p.acked.Load()), "messages", "> 0", p.acked.Load() < crowd*each)
 	harness.Note(t, name+"acknowledged in its second half", moved, "messages")
@@ -94,4 +99,33 @@ func (s *site) probe(l device.Login) error {
 	}
 	_, err = r.Next(10 * time.Second)
 	return err
+}
+
+// The broker's own file reaches its limit. Those who publish wait; the session's client takes what is there, which makes
+// room, and then all of it arrives.
+func TestBrokerWithItsFileFull(t *testing.T) {
+	const crowd, each = 8, 2500
+	s := planSite(t, 5*time.Minute, folder(t), "")
+	yaml, err := os.ReadFile(s.Config)
+	s.ok(err)
+	s.ok(s.Configure(strings.Replace(string(yaml), "path: data", "path: data, max_size: 8MiB", 1)))
+	s.start()
+	s.session("away", 1, "d/#")
+	p := s.publish(crowd, each, 1000, "d/x", crowd*each) // three times what there is room for
+	s.calm(p)
+	name := "broker with its file full: "
+	held := p.acked.Load()
+	harness.Figure(t, name+"messages acknowledged, the rest waits", held, "messages", fmt.Sprintf("> 500, < %d", crowd*each), held > 500 && held < crowd*each)
+	err = s.probe(device.Login{ClientID: "probe", Clean: true})
+	harness.Figure(t, name+"a client is served meanwhile", err == nil, "-", "true", err == nil)
+	s.restart()
+	got := newReceipts()
+	away := s.dial(device.Login{ClientID: "away"})
+	for got.take(t, away, 2*quiet) {
+	}
+	s.calm(p)
+	for got.take(t, away, quiet) {
+	}
+	harness.Equal(t, name+"acknowledged once its client is there", int(p.acked.Load()), crowd*each, "messages")
+	got.report(t, name, p.list())
 }
