@@ -35,6 +35,7 @@ type ack struct {
 	body   uint64
 	will   string // session id
 	serial uint64 // of the will
+	ended  string // session id: the record of s is to go
 }
 
 // begin starts a change. What was acknowledged meanwhile is deleted first.
@@ -55,6 +56,9 @@ func (b *Broker) forget(rows Rows, a *ack) error {
 			return nil // another one is there
 		}
 		return rows.Delete(inWills, []byte(a.will))
+	}
+	if a.ended != "" {
+		return deleteRecord(rows, a.s)
 	}
 	key := queueKey(a.s.number, a.pos)
 	if a.body != 0 {

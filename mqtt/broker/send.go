@@ -96,7 +96,7 @@ func appendAck(out []byte, kind byte, id uint16, code byte) []byte {
 // load reads what comes next in the queue of a durable session from the Store.
 func (b *Broker) load(s *session, c *conn) error {
 	s.mu.Lock()
-	from, last := max(s.loaded, s.evicted)+1, s.last
+	from, settled := max(s.loaded, s.evicted)+1, s.settled
 	s.mu.Unlock()
 	read, size, whole := make([]item, 0, tailItems/2), 0, true
 	err := b.cfg.Store.View(func(rows Rows) error {
@@ -143,7 +143,7 @@ func (b *Broker) load(s *session, c *conn) error {
 		}
 		s.append(it)
 	}
-	if whole && s.last == last {
+	if whole && s.settled == settled { // else there may be one that was not there yet when we looked
 		s.behind = false
 	}
 	return nil

@@ -35,6 +35,7 @@ type session struct {
 	sent         uint64             // the highest that was sent; up to here DUP is set
 	evicted      uint64             // the highest that was dropped for want of room
 	loaded       uint64             // the highest that has been in tail on this connection
+	settled      uint64             // the highest that has become durable since the start
 	behind       bool               // there may be messages after loaded in the Store
 	tail         []item             // to be sent next
 	tailLen      int                // bytes of it
@@ -120,6 +121,7 @@ func (s *session) rewind() {
 func (s *session) push(it item) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.settled = it.pos
 	c := s.conn.Load()
 	if c == nil || it.pos <= s.loaded {
 		return

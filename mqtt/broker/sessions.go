@@ -173,6 +173,9 @@ func (b *Broker) storeAttached(c *conn, old *session, hadWill bool) error {
 	}
 	if err != nil && isNoSpace(err) {
 		b.lazy.touch(s)
+		if replaced {
+			b.lazy.ack(ack{s: old, ended: old.id})
+		}
 		if b.news.due("attach") {
 			b.log.Warn("session could not be stored, it is in memory until there is room", logkey.Client, s.client, logkey.Error, err)
 		}
@@ -211,24 +214,28 @@ func (b *Broker) detach(c *conn) {
 	b.lazy.touch(s)
 }
 
-// endSession ends a session, whose connection is ignored from now on. After an error it has ended until the next start.
+// endSession ends a session, whose connection is ignored from now on. An error means that this is not durable yet.
 func (b *Broker) endSession(s *session) error {
 	b.sessions.drop(s)
 	b.unsubscribeAll(s)
 	if !s.durable() {
 		return nil
 	}
-	err := b.commit(Commit{Relief: true, Work: func(rows Rows) error {
-		if r, err := decodeSessionRecord(rows.Get(inSessions, []byte(s.id))); err != nil || r.number != s.number {
-			return nil // another one has its id
-		}
-		return rows.Delete(inSessions, []byte(s.id))
-	}})
+	err := b.commit(Commit{Relief: true, Work: func(rows Rows) error { return deleteRecord(rows, s) }})
+	b.lazy.end(s.number)
 	if err != nil {
+		b.lazy.ack(ack{s: s, ended: s.id})
 		return fmt.Errorf("end of the session of %q: %w", s.client, err)
 	}
-	b.lazy.end(s.number)
 	return nil
+}
+
+// deleteRecord deletes what the Store has of a session itself, unless another one has its id. Of a Work.
+func deleteRecord(rows Rows, s *session) error {
+	if r, err := decodeSessionRecord(rows.Get(inSessions, []byte(s.id))); err != nil || r.number != s.number {
+		return nil
+	}
+	return rows.Delete(inSessions, []byte(s.id))
 }
 
 // tryEnd is endSession where nobody can be told.
