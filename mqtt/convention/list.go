@@ -63,11 +63,6 @@ func New(name, prefix string) (Convention, error) {
 	return k.make(prefix), nil
 }
 
-// rank is the place of a convention in the registry.
-func rank(name string) int {
-	return slices.IndexFunc(registry(), func(k known) bool { return k.name == name })
-}
-
 // filters parses filters that are known to be good.
 func filters(all ...string) []topic.Filter {
 	var out []topic.Filter

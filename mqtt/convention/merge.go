@@ -70,10 +70,15 @@ type DeviceAlarm struct {
 // together: Device.Parts says who takes part, and it is for the caller to ask people before a device grows.
 func Merge(parts []Part) []Device {
 	sorted := slices.Clone(parts)
-	kinds := Kinds()
+	kind, rank := map[Kind]int{}, map[string]int{}
+	for i, k := range Kinds() {
+		kind[k] = i
+	}
+	for i, name := range Names() {
+		rank[name] = i
+	}
 	slices.SortStableFunc(sorted, func(a, b Part) int {
-		return cmp.Or(rank(a.Convention)-rank(b.Convention), cmp.Compare(a.Convention, b.Convention),
-			slices.Index(kinds, a.Kind)-slices.Index(kinds, b.Kind), cmp.Compare(a.Key, b.Key))
+		return cmp.Or(rank[a.Convention]-rank[b.Convention], cmp.Compare(a.Convention, b.Convention), kind[a.Kind]-kind[b.Kind], cmp.Compare(a.Key, b.Key))
 	})
 	var out []Device
 	for _, group := range groups(sorted) {
@@ -106,8 +111,8 @@ func groups(parts []Part) [][]Part {
 			root[max(a, b)] = min(a, b)
 		}
 	}
-	var order []int
-	byRoot := map[int][]Part{}
+	var order []int // of the groups, by their first parts
+	byRoot := make(map[int][]Part)
 	for i, p := range parts {
 		r := find(i)
 		if byRoot[r] == nil {
