@@ -129,7 +129,7 @@ func TestModel(t *testing.T) {
 				}
 				for range rapid.IntRange(1, 6).Draw(rt, "count") {
 					p, err := r.c.read(5 * time.Millisecond)
-					if ne := net.Error(nil); err != nil && !(errors.As(err, &ne) && ne.Timeout()) {
+					if ne := net.Error(nil); err != nil && (!errors.As(err, &ne) || !ne.Timeout()) {
 						r.c = nil
 					}
 					if err != nil || p.kind == kindDisconnect {
