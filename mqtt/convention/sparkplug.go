@@ -68,35 +68,9 @@ func (p spTopic) key() string {
 	return p.group + "/" + p.edge + "/" + p.device
 }
 
-// spEdge is what is remembered of an edge node.
-type spEdge struct {
-	BdSeq   string              `json:"b,omitempty"` // of the birth that counts
-	Seq     int                 `json:"s"`           // of the last message
-	Asked   bool                `json:"a,omitempty"` // for a new birth
-	Devices map[string]spDevice `json:"d,omitempty"` // "" is the node itself
-}
-
-type spDevice struct {
-	Alive   bool      `json:"l,omitempty"`
-	Dead    bool      `json:"x,omitempty"` // a death was told
-	Metrics []spKnown `json:"m,omitempty"`
-}
-
-// spKnown is a metric of a birth certificate.
-type spKnown struct {
-	Name    string  `json:"n"`
-	Alias   *uint64 `json:"a,omitempty"`
-	Type    uint32  `json:"t"`
-	Reading string  `json:"r"`
-}
-
 func (c sparkplug) Step(s State, m topic.Message) (State, []Fact) {
 	t, _ := c.parse(m.Topic)
-	e := recall[spEdge](s)
-	e.Devices = maps.Clone(e.Devices)
-	if e.Devices == nil {
-		e.Devices = map[string]spDevice{}
-	}
+	e := recallSpEdge(s)
 	p, err := decodeSparkplug(m.Payload, spMetricsMax)
 	if err != nil {
 		if strings.HasSuffix(t.kind, "BIRTH") {
@@ -131,7 +105,7 @@ func (c sparkplug) Step(s State, m topic.Message) (State, []Fact) {
 	case "DDEATH":
 		facts = append(c.follow(&e, t, p, m.Time), c.death(&e, t, m.Time)...)
 	}
-	return remember(e), facts
+	return e.remember(), facts
 }
 
 // bdSeq is the number that a death has in common with its birth; "" if there is none.
@@ -189,9 +163,6 @@ func (c sparkplug) birth(e *spEdge, t spTopic, p spPayload, now time.Time) []Fac
 	return append(facts, c.values(e, t, p, now)...)
 }
 
-// size is about what a metric takes of the State, in bytes.
-func (k spKnown) size() int { return 2*len(k.Name) + len(k.Reading) + 64 }
-
 // data takes changed values.
 func (c sparkplug) data(e *spEdge, t spTopic, p spPayload, now time.Time) []Fact {
 	if !e.Devices[t.device].Alive {
@@ -207,7 +178,7 @@ func (c sparkplug) values(e *spEdge, t spTopic, p spPayload, now time.Time) []Fa
 	var facts []Fact
 	for _, m := range p.metrics {
 		i := slices.IndexFunc(known, func(k spKnown) bool {
-			return m.name != "" && k.Name == m.name || m.name == "" && m.hasAlias && k.Alias != nil && *k.Alias == m.alias
+			return m.name != "" && k.Name == m.name || m.name == "" && m.hasAlias && k.HasAlias && k.Alias == m.alias
 		})
 		if i < 0 {
 			if m.name == "" {

@@ -37,10 +37,7 @@ func (c sparkplug) part(t spTopic, p spPayload, room int) (Part, []spKnown) {
 			continue
 		}
 		seen[m.name] = true
-		k := spKnown{Name: m.name, Type: m.datatype}
-		if m.hasAlias {
-			k.Alias = &m.alias
-		}
+		k := spKnown{Name: m.name, Alias: m.alias, HasAlias: m.hasAlias, Type: m.datatype}
 		if room -= k.size() + MaxWord; room < 0 || len(part.Readings) == MaxReadings {
 			full = true
 			break
