@@ -145,7 +145,7 @@ bench: build release $(DENDRITE) ## how fast and how small: one line a figure; O
 	bin/bench $(if $(ONLY),-only $(ONLY)) $(BENCHFLAGS) | tee $(if $(ONLY),/dev/null,bin/figures/bench.tsv)
 
 .PHONY: bench-turn
-bench-turn: build ## the TURN relay beside coturn and pion/turn, half an hour; ONLY=relay,memory ROUNDS=1
+bench-turn: build ## the TURN relay beside coturn and pion/turn, twenty minutes; ONLY=relay,memory ROUNDS=1
 	@mkdir -p bin/figures
 	@missing=""; \
 	$(COTURN) || { missing=coturn; echo "bench-turn: no coturn here (install the package coturn, or run this as root): its figures will be missing" >&2; }; \

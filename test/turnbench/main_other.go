@@ -1,6 +1,5 @@
 //go:build !linux
 
-// Command turnbench measures gatepost's TURN relay beside coturn and pion/turn; on Linux only.
 package main
 
 import (
