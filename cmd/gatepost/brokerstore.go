@@ -16,6 +16,23 @@ func brokerTable(cfg *config.Config, log *slog.Logger) store.TableOptions {
 	return store.TableOptions{Path: cfg.Store.Path, Name: brokerFile, Buckets: broker.Buckets(), MaxSize: int64(cfg.Store.MaxSize), Log: log}
 }
 
+// openTable opens the embedded broker's file, or makes it.
+func (d *daemon) openTable() error {
+	t, err := store.OpenTable(brokerTable(d.cfg, d.p.Log))
+	if err != nil {
+		return err
+	}
+	d.table = t
+	d.metrics.GaugeFunc("gatepost_broker_store_size_bytes", "Size of the embedded broker's file.", func() float64 {
+		size, err := t.Size()
+		if err != nil {
+			return 0
+		}
+		return float64(size.File)
+	})
+	return nil
+}
+
 // brokerStore is what the embedded broker sees of its file.
 type brokerStore struct{ table *store.Table }
 

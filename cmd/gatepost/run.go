@@ -114,6 +114,8 @@ func (d *daemon) build(group *lifecycle.Group) error {
 		group.Add(lifecycle.Part{Name: "matrix", Start: listen(d.matrix.Listen), Run: d.matrix.Run})
 		serveControl(server, &controller{d})
 		serveCalls(server, d.calls)
+	} else {
+		serveWithoutMatrix(server, (&controller{d}).Backup)
 	}
 	serveBrokerControl(server, brokerController{d.broker})
 	serveTurnControl(server, turnController{d.turn})
@@ -222,7 +224,7 @@ func (d *daemon) buildMQTT() error {
 		if err != nil {
 			return err
 		}
-		if d.table, err = store.OpenTable(brokerTable(d.cfg, d.p.Log)); err != nil {
+		if err := d.openTable(); err != nil {
 			return err
 		}
 		d.broker, err = broker.New(broker.Config{
@@ -295,6 +297,9 @@ func (d *daemon) ready() (bool, []string) {
 	}
 	if d.gateway != nil {
 		why = append(why, d.gateway.Ready()...)
+	}
+	if d.table != nil && d.table.Full() {
+		why = append(why, "broker: "+brokerFile+" is full: messages for MQTT clients wait with those who publish them")
 	}
 	return len(why) == 0, why
 }
