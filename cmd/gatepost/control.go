@@ -185,6 +185,19 @@ func serveControl(s *admin.Server, c control) {
 	s.HandleStream(verbBackup, func(ctx context.Context, _ json.RawMessage, w io.Writer) error { return c.Backup(ctx, w) })
 }
 
+// serveWithoutMatrix registers the verbs of a gateway without a matrix section: there is a backup, and nothing to list.
+func serveWithoutMatrix(s *admin.Server, backup func(context.Context, io.Writer) error) {
+	for _, verb := range []string{
+		verbDevices, verbUnmatched, verbRemoveDevice, verbRooms, verbCommands, verbOutbox, verbDeadLetters, verbDeadLetter,
+		verbRetry, verbDrop, verbSend, verbRunCommand, verbCalls,
+	} {
+		s.Handle(verb, func(context.Context, json.RawMessage) (any, error) {
+			return nil, &admin.Error{Code: admin.Refused, Text: "this gatepost runs without a matrix section: it has no devices, rooms, commands or calls"}
+		})
+	}
+	s.HandleStream(verbBackup, func(ctx context.Context, _ json.RawMessage, w io.Writer) error { return backup(ctx, w) })
+}
+
 // handle registers f with its request decoded strictly; no body is the zero request.
 func handle[In, Out any](s *admin.Server, verb string, f func(context.Context, In) (Out, error)) {
 	s.Handle(verb, func(ctx context.Context, body json.RawMessage) (any, error) {
