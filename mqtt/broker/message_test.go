@@ -99,3 +99,20 @@ func FuzzRows(f *testing.F) {
 		_, _ = newSubscription(nil, string(b), bytes.Repeat([]byte{0xFF}, 5))
 	})
 }
+
+func TestReadBody(t *testing.T) {
+	t.Parallel()
+	for _, length := range []int{0, 1, firstBody, firstBody + 1, 3*firstBody + 7, 1 << 20} {
+		in := make([]byte, length+1)
+		for i := range in {
+			in[i] = byte(i % 251)
+		}
+		r := bytes.NewReader(in)
+		if got, err := readBody(r, length); err != nil || !bytes.Equal(got, in[:length]) || r.Len() != 1 {
+			t.Errorf("%d bytes: %d, %v", length, len(got), err)
+		}
+		if _, err := readBody(bytes.NewReader(in[:length/2]), length); length > 1 && err == nil {
+			t.Errorf("half of %d bytes: no error", length)
+		}
+	}
+}

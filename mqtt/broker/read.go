@@ -26,13 +26,27 @@ func (c *conn) read(r *bufio.Reader, most int) (*packets.Packet, error) {
 		return nil, packets.ErrPacketTooLarge
 	}
 	pk.FixedHeader.Remaining = length
-	body := make([]byte, length)
-	if _, err := io.ReadFull(r, body); err != nil {
+	body, err := readBody(r, length)
+	if err != nil {
 		return nil, err
 	}
 	c.stats.received(1+lengthBytes+length, pk.FixedHeader.Type == packets.Publish)
 	return pk, decode(pk, body)
 }
+
+// readBody takes so many bytes from r. Memory is taken as they come: what a client announces costs nothing.
+func readBody(r io.Reader, length int) ([]byte, error) {
+	body := make([]byte, min(length, firstBody))
+	for have := 0; ; {
+		n, err := io.ReadFull(r, body[have:])
+		if have += n; err != nil || have == length {
+			return body, err
+		}
+		body = append(body, make([]byte, min(have, length-have))...)
+	}
+}
+
+const firstBody = 16 << 10
 
 // decode reads the rest of a packet that a client may send. It keeps body.
 func decode(pk *packets.Packet, body []byte) error {

@@ -22,7 +22,7 @@ type publication struct {
 	retained bool
 }
 
-// errRefused is why a message was not taken: a queue that must not drop anything is full, or too much is retained.
+// errQuota is why a message was not taken: a queue that must not drop anything is full, or too much is retained.
 var errQuota = errors.New("a queue is full, or there are too many retained messages")
 
 // route gives m to all who have subscribed, and retains it if it says so. When it returns nil, all that must survive is
