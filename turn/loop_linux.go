@@ -2,7 +2,6 @@ package turn
 
 import (
 	"os"
-	"runtime"
 	"time"
 	"unsafe"
 
@@ -10,8 +9,6 @@ import (
 )
 
 func (p *fastPath) run() error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	defer close(p.ended)
 	defer p.closeAll()
 	idle := true

@@ -37,7 +37,7 @@ const (
 	relayBuffer  = 512 << 10
 )
 
-// fastPath is the data path on Linux: one thread with an epoll, the listeners and the relay sockets of its worker. It takes
+// fastPath is the data path on Linux: one goroutine with an epoll, the listeners and the relay sockets of its worker. It takes
 // and sends datagrams in batches, and nothing in it locks or allocates.
 type fastPath struct {
 	w         *worker
