@@ -140,11 +140,14 @@ func (p *publication) place(rows Rows) error {
 		}
 	}
 	m := p.m
-	if lasting > 1 {
-		p.b.nextBody++
-		shared := *m // one that a former run of work has handed out is not changed
-		shared.body = p.b.nextBody
-		m, p.m = &shared, &shared
+	if lasting > 1 || m.body != 0 { // of a former run of work
+		own := *m
+		own.body = 0
+		if lasting > 1 {
+			p.b.nextBody++
+			own.body = p.b.nextBody
+		}
+		m, p.m = &own, &own
 	}
 	queues := 0
 	for i := range p.targets {
