@@ -17,6 +17,8 @@ PAHO     := bin/paho-venv/installed
 MQTTJS   := bin/mqttjs/installed
 PEERS    := bin/peers/installed
 AIORTC   := bin/aiortc-venv/installed
+INTERCOM := bin/intercom-venv/installed
+PHONE    := bin/calls-page/phone.bundle.js
 LINT     := bin/golangci-lint
 # True when mosquitto is here, or root could install it.
 MOSQUITTO := { command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
@@ -77,6 +79,7 @@ interop: build ## the same against Synapse and mosquitto, and other people's MQT
 		else missing+=" the encoders of other conventions' devices (see above);"; fi; \
 	fi; \
 	if [ -z "$(ONLY)" ]; then $(MAKE) --no-print-directory interop-turn || failed+=" test/turn (see above)"; fi; \
+	if [ -z "$(ONLY)" ]; then $(MAKE) --no-print-directory interop-calls || failed+=" test/calls (see above)"; fi; \
 	if [ -e $(SYNAPSE) ]; then \
 		go test -tags interop -count=1 -timeout 30m -v -skip "$$skip" $(if $(ONLY),-run '$(ONLY)') ./test/ ./test/harness/ \
 			| { grep -v '^=== ' || true; } | tee $(if $(ONLY),/dev/null,bin/figures/interop.tsv) || failed+=" test"; \
@@ -99,6 +102,20 @@ interop-turn: build ## the TURN relay against coturn's client, aiortc and Chromi
 	@$(MAKE) --no-print-directory --quiet $(AIORTC) || true
 	@go test -tags interop -count=1 -timeout 15m -v $(if $(ONLY),-run '$(ONLY)') ./test/turn/... \
 		| { grep -v '^=== ' || true; } | tee $(if $(ONLY),/dev/null,bin/figures/interop-turn.tsv)
+
+# The same promise as interop-turn's.
+.PHONY: interop-calls
+interop-calls: build $(DENDRITE) ## calls of matrix-js-sdk in Chromium with the example device on aiortc; installs them; ONLY=TestCalls for some
+	@mkdir -p bin/figures
+	@if ! command -v chromium >/dev/null; then \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			{ apt-get install -y -q chromium || { apt-get update -q && apt-get install -y -q chromium; }; } >&2 || true; \
+		else echo "interop-calls: no chromium here: install the package chromium, or run this as root" >&2; fi; \
+	fi
+	@$(MAKE) --no-print-directory --quiet $(INTERCOM) || true
+	@$(MAKE) --no-print-directory --quiet $(PHONE) || true
+	@go test -tags interop -count=1 -timeout 20m -v $(if $(ONLY),-run '$(ONLY)') ./test/calls/ \
+		| { grep -v '^=== ' || true; } | tee $(if $(ONLY),/dev/null,bin/figures/interop-calls.tsv)
 
 .PHONY: race
 race: go-version ## the unit tests under the race detector (needs a C compiler)
@@ -256,6 +273,27 @@ $(AIORTC): test/turn/aiortc/requirements.txt
 	@python3 -m venv $(@D)
 	@$(@D)/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r $<
 	@touch $@
+
+$(INTERCOM): examples/intercom-python/requirements.txt
+	@python3 -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "interop-calls: the example device needs Python 3.11 or later and its venv module: install python3 and python3-venv" >&2; exit 1; }
+	@echo "installing aiortc and paho-mqtt, for the example device"
+	@rm -rf $(@D)
+	@mkdir -p bin
+	@python3 -m venv $(@D)
+	@$(@D)/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r $<
+	@touch $@
+
+# Nothing of it runs when it is installed, save the bundler; every file has its hash.
+$(PHONE): $(addprefix test/calls/page/,package.json package-lock.json phone.js)
+	@node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)' 2>/dev/null || \
+		{ echo "interop-calls: matrix-js-sdk is bundled with Node 20 or later and npm: install nodejs and npm" >&2; exit 1; }
+	@echo "installing matrix-js-sdk, the code of Matrix clients, for the tests"
+	@rm -rf $(@D)
+	@mkdir -p $(@D)
+	@cp $^ $(@D)/
+	@npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund --loglevel error
+	@cd $(@D) && node_modules/.bin/esbuild phone.js --bundle --format=esm --log-level=warning --outfile=$(@F)
 
 $(LINT): tools/lint/go.mod tools/lint/go.sum | go-version
 	@echo "building golangci-lint: about 2 minutes the first time"
