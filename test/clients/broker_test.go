@@ -72,7 +72,8 @@ func gatepost(t *testing.T, accounts bool) *broker {
 	b.ok(err)
 	yaml := fmt.Sprintf("mqtt:\n  listen: [\"%s\"]\n  cert_file: broker.pem\n  key_file: broker.key\n", strings.Join(b.urls(), `", "`))
 	if accounts {
-		yaml += fmt.Sprintf("  accounts:\n    - {user: %s, password: %q, publish: [\"#\", \"$own/#\"], subscribe: [\"#\"]}\n    - {user: %s, password: %q, publish: [\"limited/#\"], subscribe: [\"limited/#\"]}\n",
+		// Many cases log in with wrong passwords, at the same time and from one address.
+		yaml += fmt.Sprintf("  limits: {login_failures: 1000}\n  accounts:\n    - {user: %s, password: %q, publish: [\"#\", \"$own/#\"], subscribe: [\"#\"]}\n    - {user: %s, password: %q, publish: [\"limited/#\"], subscribe: [\"limited/#\"]}\n",
 			user, password, limitedUser, limitedPassword)
 	}
 	b.ok(b.gp.Configure(yaml + fmt.Sprintf("store: {path: data}\nadmin: {listen: %q, socket: data/gatepost.sock}\n", admin)))

@@ -3,8 +3,6 @@
 package fault
 
 import (
-	"fmt"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -20,25 +18,9 @@ type outside struct {
 // newOutside runs one in dir until the test ends.
 func newOutside(t *testing.T, dir string) *outside {
 	t.Helper()
-	ports, err := harness.FreePorts(2)
-	if err != nil {
-		t.Fatal(err)
-	}
-	o := &outside{addr: fmt.Sprintf("127.0.0.1:%d", ports[0])}
-	admin := fmt.Sprintf("127.0.0.1:%d", ports[1])
-	o.Gatepost, err = harness.NewGatepost(filepath.Join(bin(), "gatepost"), dir, harness.Settings{Admin: admin})
-	if err != nil {
-		t.Fatal(err)
-	}
-	yaml := fmt.Sprintf("mqtt: {listen: [\"mqtt://%s\"]}\nstore: {path: data}\nadmin: {listen: %q, socket: data/gatepost.sock}\n", o.addr, admin)
-	if err := o.Configure(yaml); err != nil {
-		t.Fatal(err)
-	}
-	if err := o.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(o.Kill)
-	return o
+	s := planSite(t, time.Hour, dir, "")
+	s.start()
+	return &outside{Gatepost: s.Gatepost, addr: s.addr}
 }
 
 // The connection between gatepost and its broker breaks again and again; once the broker itself is restarted, with nothing
