@@ -100,7 +100,7 @@ interop-turn: build ## the TURN relay against coturn's client, aiortc and Chromi
 		fi; \
 	done
 	@$(MAKE) --no-print-directory --quiet $(AIORTC) || true
-	@go test -tags interop -count=1 -timeout 15m -v $(if $(ONLY),-run '$(ONLY)') ./test/turn/... \
+	@go test -tags interop -count=1 -timeout 15m -parallel 6 -v $(if $(ONLY),-run '$(ONLY)') ./test/turn/... \
 		| { grep -v '^=== ' || true; } | tee $(if $(ONLY),/dev/null,bin/figures/interop-turn.tsv)
 
 # The same promise as interop-turn's.
