@@ -126,8 +126,7 @@ func TestAllocationsComeAndGo(t *testing.T) {
 				case j%3 == 0:
 					w.want("Refresh", w.ask(stun.MethodRefresh, uint32Attr(stun.AttrLifetime, 0)), 0)
 				default:
-					client := w.conn.LocalAddr().String()
-					if n, err := s.Kick(func(i AllocationInfo) bool { return i.Client.String() == client }); n < 1 || err != nil {
+					if n, err := s.Kick(w.is); n != 1 || err != nil {
 						t.Fatalf("kicked %d, %v", n, err)
 					}
 				}
@@ -278,7 +277,7 @@ func TestPartiesOfManyWorkers(t *testing.T) {
 		a, b := all[i], all[(i+7)%len(all)]
 		relayed := func(w *wire) net.Addr {
 			for _, info := range s.Allocations() {
-				if info.Client.String() == w.conn.LocalAddr().String() {
+				if w.is(info) {
 					return net.UDPAddrFromAddrPort(info.Relayed[0])
 				}
 			}

@@ -17,7 +17,13 @@ import (
 type wire struct {
 	*client
 	conn   net.Conn
+	over   transport
 	stream bool // TCP or TLS
+}
+
+// is says whether an allocation is this client's: a port may be one's of UDP and another's of TCP.
+func (w *wire) is(i AllocationInfo) bool {
+	return i.Client.String() == w.conn.LocalAddr().String() && i.Transport == w.over.String()
 }
 
 func (s *server) wire(i int, user string) *wire {
@@ -35,7 +41,7 @@ func (s *server) wire(i int, user string) *wire {
 	}
 	s.t.Cleanup(func() { conn.Close() })
 	name, password := Mint(testSecret, user, time.Now().Add(time.Hour))
-	return &wire{client: &client{kit: &kit{t: s.t}, name: name, password: password}, conn: conn, stream: to.Network() != "udp"}
+	return &wire{client: &client{kit: &kit{t: s.t}, name: name, password: password}, conn: conn, over: s.listen[i].transport, stream: to.Network() != "udp"}
 }
 
 // read is the next message: STUN or ChannelData.
