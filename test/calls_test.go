@@ -275,6 +275,25 @@ func TestAPersonIsCalledBack(t *testing.T) {
 	}
 }
 
+// Who placed a call may change it: the offer counts when it came back from the homeserver.
+func TestADeviceChangesItsCall(t *testing.T) {
+	modes(t, func(t *testing.T, mode string) {
+		p := settle(t, mode, bell)
+		d := p.intercom()
+		p.publish(d.Client, "porch/button", "pressed")
+		s := d.hears("ring")
+		d.says(`{"v":1,"type":"invite","call_id":%q,"offer":{"type":"offer","sdp":"v=0"}}`, s.Call)
+		room, _ := p.callEvent(p.alice, "m.call.invite", s.Call)
+		p.callSend(p.alice, room, "m.call.answer", s.Call, `,"answer":{"type":"answer","sdp":"v=0 from alice"}`)
+		d.hears("answer")
+		d.says(`{"v":1,"type":"negotiate","call_id":%q,"description":{"type":"offer","sdp":"v=0 with a camera"}}`, s.Call)
+		p.callEvent(p.alice, "m.call.negotiate", s.Call)
+		d.hears("negotiate_stands")
+		p.callSend(p.alice, room, "m.call.negotiate", s.Call, `,"description":{"type":"answer","sdp":"v=0 seen"}`)
+		d.hears("negotiate")
+	})
+}
+
 // Into an encrypted chat the ghost says how to call, and leaves.
 func TestAnEncryptedChatIsLeft(t *testing.T) {
 	p := settle(t, "appservice", bell)

@@ -211,6 +211,17 @@ func TestContentIDOfOurOwn(t *testing.T) {
 	}
 }
 
+// Of what we say ourselves only the id is kept, save in calls.
+func TestContentOfOurOwn(t *testing.T) {
+	c := newClient(t, newHomeserver(t), nil)
+	for kind, want := range map[string]string{"m.room.message": `{}`, "m.reaction": `{}`, "m.call.negotiate": `{"call_id":"C"}`, "m.call.answer": `{"call_id":"C"}`} {
+		raw := `{"type":"` + kind + `","event_id":"$1","room_id":"!r","sender":"` + string(testGhost) + `","content":{"call_id":"C"}}`
+		if all := c.parseAll([]json.RawMessage{json.RawMessage(raw)}, ""); len(all) != 1 || string(all[0].Content) != want {
+			t.Errorf("%s: %+v", kind, all)
+		}
+	}
+}
+
 func FuzzTransaction(f *testing.F) {
 	f.Add([]byte(`{"events":[` + message("$1", "@a:b", "x") + `]}`))
 	f.Add([]byte(`{"events":[{"type":"m.room.redaction","event_id":"$1","room_id":"!r","sender":"@a:b","content":{"redacts":"$t"},"state_key":"\ud800"}]}`))

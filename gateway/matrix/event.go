@@ -2,6 +2,7 @@ package matrix
 
 import (
 	"encoding/json"
+	"strings"
 	"time"
 
 	"github.com/gatepost/gatepost/gateway/room"
@@ -100,13 +101,14 @@ func (c *Client) parseEvent(raw json.RawMessage, in ids.RoomID) (room.Event, par
 }
 
 // parseAll keeps the events that matter, in order. Of a message of our own only its id does: without its content the inbox
-// does not store again all that we say.
+// does not store again all that we say. Events of calls keep theirs: an offer of ours counts once it came back, and another
+// client of the same user may have answered.
 func (c *Client) parseAll(raws []json.RawMessage, in ids.RoomID) []room.Event {
 	var events []room.Event
 	for _, raw := range raws {
 		switch e, what := c.parseEvent(raw, in); what {
 		case parsedOK:
-			if e.StateKey == nil && c.own(e.Sender) {
+			if e.StateKey == nil && c.own(e.Sender) && !strings.HasPrefix(e.Type, "m.call.") {
 				e.Content = json.RawMessage("{}")
 			}
 			events = append(events, e)
