@@ -120,11 +120,6 @@ func (b *browser) phone(t *testing.T, homeserver, user, password string) *phone 
 		return err == nil && string(value) == `"object"`
 	})
 	p.do("start", map[string]any{"homeserver": homeserver, "user": user, "password": password}, nil)
-	t.Cleanup(func() {
-		if b.send("", "Target.closeTarget", map[string]any{"targetId": target.TargetID}, &struct{}{}) != nil {
-			t.Log("the browser was gone before its page")
-		}
-	})
 	return p
 }
 

@@ -6,7 +6,7 @@ const states = [];
 
 const phone = {
   client: null,
-  call: null, // the latest
+  call: null, // the one that goes on, else the latest
   incoming: 0,
   tones: null,
   picture: null,
@@ -33,9 +33,14 @@ const phone = {
   },
 
   take(call) {
+    const before = this.call;
     this.call = call;
     states.length = 0;
-    call.on("state", (state) => states.push(state));
+    call.on("state", (state) => {
+      states.push(state);
+      // When both sides call each other one of the two calls is given up.
+      if (state === "ended" && call === this.call && before && before.state !== "ended") this.call = before;
+    });
     call.on("error", (error) => states.push(`error: ${error.code} ${error.message}`));
     call.on("feeds_changed", () => this.attach());
   },
@@ -52,9 +57,10 @@ const phone = {
   },
 
   async place({ room, video }) {
-    this.take(createNewMatrixCall(this.client, room));
-    await (video ? this.call.placeVideoCall() : this.call.placeVoiceCall());
-    return { call: this.call.callId };
+    const call = createNewMatrixCall(this.client, room);
+    this.take(call);
+    await (video ? call.placeVideoCall() : call.placeVoiceCall());
+    return { call: call.callId };
   },
 
   async answer({ video }) { await this.call.answer(true, video); return {}; },
@@ -109,19 +115,20 @@ const phone = {
   // The loudest frequency of the remote sound, 0 if it is silent.
   async pitch(stream) {
     if (!stream.getAudioTracks().length) return 0;
-    if (!this.tones) {
-      const analyser = context.createAnalyser();
+    let analyser = this.tones;
+    if (!analyser) {
+      analyser = context.createAnalyser();
       analyser.fftSize = 8192;
       analyser.smoothingTimeConstant = 0;
       context.createMediaStreamSource(stream).connect(analyser);
       this.tones = analyser;
       await new Promise((resolve) => setTimeout(resolve, 300));
     }
-    const bins = new Float32Array(this.tones.frequencyBinCount);
-    this.tones.getFloatFrequencyData(bins);
+    const bins = new Float32Array(analyser.frequencyBinCount);
+    analyser.getFloatFrequencyData(bins);
     let loudest = 0;
     bins.forEach((v, i) => { if (v > bins[loudest]) loudest = i; });
-    return bins[loudest] < -60 ? 0 : Math.round(loudest * context.sampleRate / this.tones.fftSize);
+    return bins[loudest] < -60 ? 0 : Math.round(loudest * context.sampleRate / analyser.fftSize);
   },
 };
 
