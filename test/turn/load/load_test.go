@@ -25,8 +25,12 @@ func TestLanesKnowTheirPackets(t *testing.T) {
 		b     []byte
 		known bool
 	}{
-		{"out of order", second, true}, {"first", first, true}, {"twice", first, false}, {"another lane's", foreign, false},
-		{"far away", far, false}, {"cut", first[:MinSize-1], false},
+		{"out of order", second, true},
+		{"first", first, true},
+		{"twice", first, false},
+		{"another lane's", foreign, false},
+		{"far away", far, false},
+		{"cut", first[:MinSize-1], false},
 	} {
 		if sent, known := mine.note(c.b); known != c.known || known && sent != 42 {
 			t.Errorf("%s: %v, sent at %d", c.name, known, sent)
