@@ -216,3 +216,74 @@ func TestStoreFails(t *testing.T) {
 		t.Fatal("Run goes on")
 	}
 }
+
+// The place of a QoS 2 message whose PUBCOMP has not come does not keep a full queue from dropping its oldest message.
+func TestQueueBoundsAfterPubrec(t *testing.T) {
+	t.Parallel()
+	f := start(t, func(cfg *Config) { cfg.Queue.Messages = 4 })
+	l := login{id: "dev"}
+	c := connect(t, f.addr, l)
+	c.subscribe(t, 1, 2, "x")
+	p := connect(t, f.addr, login{id: "p", clean: true})
+	send := func(i int) {
+		p.send(t, p.publish(publish{topic: "x", qos: 1, id: uint16(i + 1), payload: fmt.Sprint(i)}))
+		p.want(t, kindPuback)
+	}
+	p.send(t, p.publish(publish{topic: "x", qos: 2, id: 100, payload: "first"}))
+	p.want(t, kindPubrec)
+	first := c.want(t, kindPublish).id()
+	c.ack(t, 0x50, first)
+	c.want(t, kindPubrel)
+	c.Close()
+	eventually(t, "it has gone", func() bool { return len(f.Clients()) == 1 })
+	for i := range 8 {
+		send(i)
+	}
+	for _, restart := range []bool{false, true} {
+		if restart {
+			f = f.killed(t, nil)
+		}
+		c = connect(t, f.addr, l)
+		if got := c.want(t, kindPubrel).id(); got != first {
+			t.Errorf("PUBREL %d, want %d", got, first)
+		}
+		for _, want := range []string{"5", "6", "7"} {
+			if got := c.want(t, kindPublish).payload(); got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		}
+		c.quiet(t)
+	}
+}
+
+// A name that is longer than a key of the Store may be ends nothing but its own connection, or is refused.
+func TestLongNames(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil)
+	fits, long := strings.Repeat("a", longestName-2), strings.Repeat("a", 40_000) // the key of a session has a NUL too
+	for _, tc := range []struct {
+		level byte
+		code  int
+	}{{4, 2}, {5, 0x85}} {
+		if _, code, _ := try(t, f.addr, login{id: long, level: tc.level}); code != tc.code {
+			t.Errorf("level %d: client id: CONNACK %x, want %x", tc.level, code, tc.code)
+		}
+	}
+	if _, code, _ := try(t, f.addr, login{id: "w", will: long, willFlags: 0x20}); code == 0 {
+		t.Error("the will was taken")
+	}
+	c := connect(t, f.addr, login{id: fits})
+	c.subscribe(t, 1, 1, fits)
+	c.send(t, frame(0x82, u16(2), str(long), []byte{1}))
+	if p := c.want(t, kindSuback); p.body[2] != 0x80 {
+		t.Errorf("SUBACK %x", p.body[2])
+	}
+	c.send(t, c.publish(publish{topic: fits, qos: 1, id: 1, retain: true, payload: "x"}))
+	c.wantOwn(t)
+	c.send(t, c.publish(publish{topic: long, qos: 1, id: 2, retain: true, payload: "x"}))
+	c.wantClosed(t)
+	if err := f.Publish(t.Context(), long, []byte("x"), 1, true); err == nil {
+		t.Error("Publish took the topic")
+	}
+	connect(t, f.addr, login{id: "after"}).subscribe(t, 1, 1, "b")
+}

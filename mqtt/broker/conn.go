@@ -173,11 +173,19 @@ func (c *conn) room() {
 	}
 }
 
-// waitSent waits until something was written to the client; false: it is gone.
-func (c *conn) waitSent() bool {
+// chunksSent is for waitSent.
+func (c *conn) chunksSent() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for before := c.written; c.written == before && c.closed.IsZero(); {
+	return c.written
+}
+
+// waitSent waits until more than before was written to the client; false: it is gone. Who waits because he has seen that
+// there is something to be written must have asked chunksSent first, or it may all be written by now.
+func (c *conn) waitSent(before int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.written == before && c.closed.IsZero() {
 		c.changed.Wait()
 	}
 	return c.closed.IsZero()

@@ -80,6 +80,36 @@ func TestTakeoverOfClientThatDoesNotRead(t *testing.T) {
 	runtime.KeepAlive(slow)
 }
 
+// What is written between the look at the queue and the wait for room ends the wait.
+func TestWaitSent(t *testing.T) {
+	t.Parallel()
+	here, there := net.Pipe()
+	defer there.Close()
+	c := newConn(here, here, Limits{WriteBuffer: 1 << 10, SlowTime: patience, ConnectTime: patience}, nil)
+	pumped := make(chan struct{})
+	go func() { defer close(pumped); c.pump() }()
+	before := c.chunksSent()
+	if _, err := c.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := there.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it was written", func() bool { return c.chunksSent() > before })
+	waited := make(chan bool, 1)
+	go func() { waited <- c.waitSent(before) }()
+	select {
+	case open := <-waited:
+		if !open {
+			t.Error("the connection is closed")
+		}
+	case <-time.After(patience):
+		t.Error("nothing more is to be written, and it waits")
+	}
+	c.kill()
+	<-pumped
+}
+
 // Retained messages come all, however many there are and however slowly they are read.
 func TestManyRetained(t *testing.T) {
 	t.Parallel()

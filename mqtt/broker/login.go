@@ -28,10 +28,13 @@ func (b *Broker) admit(c *conn, pk *packets.Packet) (reason string, code packets
 		}
 		c.account, c.rights = a, a.rights(c.clientID)
 	}
+	if len(sessionID(c.account, c.clientID)) > longestName {
+		return refusedProtocol, packets.ErrClientIdentifierNotValid
+	}
 	if pk.Connect.WillFlag {
 		name := pk.Connect.WillTopic
 		may := c.account == nil || c.rights.mayPublish(name)
-		if topic.ValidTopic(name) != nil || hasSysPrefix(name) || !may || len(pk.Connect.WillPayload) > b.cfg.MaxPayload {
+		if topic.ValidTopic(name) != nil || len(name) > longestName || hasSysPrefix(name) || !may || len(pk.Connect.WillPayload) > b.cfg.MaxPayload {
 			return refusedWill, packets.ErrNotAuthorized
 		}
 	}

@@ -38,6 +38,8 @@ func (b *Broker) checkPublish(ctx context.Context, name string, payload []byte, 
 	switch {
 	case qos > 2:
 		return fmt.Errorf("QoS %d is not 0, 1 or 2", qos)
+	case len(name) > longestName:
+		return fmt.Errorf("the topic has %d bytes, at most %d are possible", len(name), longestName)
 	case len(payload) > b.cfg.MaxPayload:
 		return fmt.Errorf("%q: %d bytes are more than the %d allowed", name, len(payload), b.cfg.MaxPayload)
 	case !b.running.Load():
@@ -69,7 +71,7 @@ func (b *Broker) published(c *conn, pk *packets.Packet) error {
 	if code := pk.PublishValidate(0); code != packets.CodeSuccess {
 		return code
 	}
-	if topic.ValidTopic(pk.TopicName) != nil {
+	if topic.ValidTopic(pk.TopicName) != nil || len(pk.TopicName) > longestName {
 		return packets.ErrTopicNameInvalid
 	}
 	if len(pk.Payload) > b.cfg.MaxPayload {

@@ -143,17 +143,20 @@ func (ch *change) drop(rows Rows, s *session) (bool, error) {
 		if !ok || number != s.number || len(rest) != 8 {
 			return false
 		}
-		pos = binary.BigEndian.Uint64(rest)
 		var err error
 		if q, err = decodeQueued(v, false); err != nil {
 			q = queued{}
 		}
+		if q.released {
+			return true // only a place, which the client will ask for
+		}
+		pos = binary.BigEndian.Uint64(rest)
 		if size = q.size; q.body == 0 {
 			size = len(v)
 		}
 		return false
 	})
-	if pos == 0 || q.released {
+	if pos == 0 {
 		return false, nil
 	}
 	s.mu.Lock()

@@ -182,8 +182,25 @@ func (c *raw) want(t testing.TB, kind byte) packet {
 		t.Fatalf("want packet type %d: %v", kind, err)
 	}
 	if p.kind != kind {
-		t.Fatalf("packet type %d % x, want %d", p.kind, p.body, kind)
+		t.Fatalf("packet type %d % x, want %d", p.kind, p.body[:min(len(p.body), 200)], kind)
 	}
+	return p
+}
+
+// wantOwn reads the PUBACK of a message and the message itself, which come in any order.
+func (c *raw) wantOwn(t testing.TB) packet {
+	t.Helper()
+	p, err := c.read(patience)
+	if err != nil {
+		t.Fatalf("want a message and its PUBACK: %v", err)
+	}
+	if p.kind == kindPuback {
+		return c.want(t, kindPublish)
+	}
+	if p.kind != kindPublish {
+		t.Fatalf("packet type %d, want a message or its PUBACK", p.kind)
+	}
+	c.want(t, kindPuback)
 	return p
 }
 

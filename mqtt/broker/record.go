@@ -121,6 +121,10 @@ func decodeQueued(b []byte, whole bool) (queued, error) {
 	return q, err
 }
 
+// longestName is the most bytes of a topic, of a filter, and of user and client id together. They are in the keys of rows,
+// and a Store need not take keys above 32 KiB; MQTT lets each be twice as long.
+const longestName = 32_000
+
 // numberKey is the beginning of the keys of a session's rows.
 func numberKey(number uint64) []byte { return binary.BigEndian.AppendUint64(nil, number) }
 

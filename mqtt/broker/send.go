@@ -96,7 +96,7 @@ func appendAck(out []byte, kind byte, id uint16, code byte) []byte {
 // load reads what comes next in the queue of a durable session from the Store.
 func (b *Broker) load(s *session, c *conn) error {
 	s.mu.Lock()
-	from, settled := max(s.loaded, s.evicted)+1, s.settled
+	from, settled := s.loaded+1, s.settled
 	s.mu.Unlock()
 	read, size, whole := make([]item, 0, tailItems/2), 0, true
 	err := b.cfg.Store.View(func(rows Rows) error {
@@ -133,7 +133,7 @@ func (b *Broker) load(s *session, c *conn) error {
 	}
 	for _, it := range read {
 		s.loaded = max(s.loaded, it.pos)
-		if _, acked := s.acked[it.pos]; acked || it.pos <= s.evicted {
+		if _, acked := s.acked[it.pos]; acked || it.pos <= s.evicted && !it.released {
 			continue
 		}
 		if it.m == nil && !it.released {

@@ -33,7 +33,7 @@ type session struct {
 	// flight and tail has been sent and acknowledged, or has been dropped.
 	last         uint64             // the position given last
 	sent         uint64             // the highest that was sent; up to here DUP is set
-	evicted      uint64             // the highest that was dropped for want of room
+	evicted      uint64             // the highest that was dropped for want of room; before it only released ones are left
 	loaded       uint64             // the highest that has been in tail on this connection
 	settled      uint64             // the highest that has become durable since the start
 	behind       bool               // there may be messages after loaded in the Store
@@ -209,10 +209,11 @@ func (s *session) pushFast(it item, most int) bool {
 // fastRoom waits until less than half of what pushFast allows waits, or c has gone. Only c's reader calls it.
 func (s *session) fastRoom(c *conn, most int) {
 	for {
+		before := c.chunksSent()
 		s.mu.Lock()
 		much := s.conn.Load() == c && (len(s.fast) >= fastItems/2 || s.fastLen >= most/2)
 		s.mu.Unlock()
-		if !much || !c.waitSent() {
+		if !much || !c.waitSent(before) {
 			return
 		}
 	}

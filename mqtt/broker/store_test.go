@@ -2,6 +2,7 @@ package broker
 
 import (
 	"bytes"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -167,7 +168,13 @@ func (r *memoryRows) Get(name string, key []byte) []byte {
 	return v
 }
 
+// maxKey is what package store takes too.
+const maxKey = 32 << 10
+
 func (r *memoryRows) Put(name string, key, value []byte) error {
+	if len(key) > maxKey {
+		return errors.New("key too large")
+	}
 	b, k := r.m.buckets[name], string(key)
 	before, there := b.values[k]
 	b.set(k, bytes.Clone(value))

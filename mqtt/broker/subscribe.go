@@ -90,8 +90,15 @@ func (p *subscribing) add() {
 			s.subs[sub.filter] = sub
 		}
 		s.mu.Unlock()
-		if !gone {
-			p.before[i] = p.b.subs.add(sub)
+		if gone {
+			continue
+		}
+		p.before[i] = p.b.subs.add(sub)
+		s.mu.Lock()
+		gone = s.gone
+		s.mu.Unlock()
+		if gone { // it has ended meanwhile, and may have been without sub when it took its subscriptions out
+			p.b.subs.remove(sub)
 		}
 	}
 }

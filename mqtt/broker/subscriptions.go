@@ -27,8 +27,11 @@ type subscription struct {
 	id          int  // subscription identifier; 0: none
 }
 
-// parseSubscription gives the parts of a filter; ok is false for one that is malformed or too deep.
+// parseSubscription gives the parts of a filter; ok is false for one that is malformed, too long or too deep.
 func parseSubscription(s string) (group, plain string, ok bool) {
+	if len(s) > longestName {
+		return "", "", false
+	}
 	plain = s
 	if rest, shared := strings.CutPrefix(s, sharePrefix); shared {
 		group, plain, _ = strings.Cut(rest, "/")
