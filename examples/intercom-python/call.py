@@ -20,7 +20,6 @@ class Call:
         self._servers, self._offer, self._waiting = [], None, []
         self._pc, self._ufrag, self._tracks, self._sent = None, "", [], set()
         self._invited = False  # they called us, and wait for an answer
-        self.answered = asyncio.Event()
 
     def take(self, message):
         try:
@@ -70,12 +69,10 @@ class Call:
         self._open()
         await self._respond(self._offer)
         self._describe("answer", "answer")
-        self.answered.set()
 
     async def _on_answer(self, message):
         self._ufrag = ufrag(message["answer"]["sdp"])
         await self._pc.setRemoteDescription(RTCSessionDescription(**pick(message["answer"])))
-        self.answered.set()
         self._say(call=self.id, answered=True)
 
     async def _on_candidates(self, message):
@@ -166,6 +163,7 @@ class Call:
             line.split()[0]: {"purpose": "m.usermedia", "audio_muted": False, "video_muted": False}
             for line in re.findall(r"^a=msid:(.+)$", local.sdp, re.M)
         }
+        self._say(call=self.id, sends=kind)
         self.send(kind, **{field: {"type": local.type, "sdp": local.sdp}}, sdp_stream_metadata=streams)
         self.send("candidates", candidates=[{"candidate": ""}])
 
