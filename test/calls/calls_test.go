@@ -218,6 +218,11 @@ func TestUnanswered(t *testing.T) {
 			rung(t)
 			l.hangup()
 		}},
+		{"call in, unanswered", func(t *testing.T) {
+			l.ring(t)
+			l.alice.sees("the end", func(s seen) bool { return s.State == "ended" })
+			l.door.says(l.from, "that nobody answered", func(d word) bool { return d.Over == "invite_timeout" })
+		}},
 		{"busy", func(t *testing.T) {
 			rung(t)
 			second.t = t

@@ -26,15 +26,17 @@ type intercom struct {
 
 // word is a line of what it says.
 type word struct {
-	Connected bool   `json:"connected"`
-	Call      string `json:"call"`
-	Person    string `json:"person"`
-	Answered  bool   `json:"answered"`
-	Restarted bool   `json:"restarted"`
-	State     string `json:"state"`
-	Over      string `json:"over"`
-	Trouble   string `json:"trouble"`
-	Held      *bool  `json:"held"`
+	At        time.Time `json:"-"` // when it was read
+	Connected bool      `json:"connected"`
+	Call      string    `json:"call"`
+	Person    string    `json:"person"`
+	Answered  bool      `json:"answered"`
+	Restarted bool      `json:"restarted"`
+	Sends     string    `json:"sends"` // its description of a call, as the type of the message
+	State     string    `json:"state"`
+	Over      string    `json:"over"`
+	Trouble   string    `json:"trouble"`
+	Held      *bool     `json:"held"`
 	Muted     *struct{ Audio, Video bool }
 	Heard     *struct {
 		Hertz    int
@@ -72,6 +74,7 @@ func (d *intercom) read(out io.Reader) {
 		if json.Unmarshal(lines.Bytes(), &w) != nil {
 			w.Trouble = "not JSON: " + lines.Text()
 		}
+		w.At = time.Now()
 		d.mu.Lock()
 		d.said = append(d.said, w)
 		d.mu.Unlock()

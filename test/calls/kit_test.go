@@ -84,7 +84,7 @@ const rule = `
   name: Front door
   class: event
   call: {mqtt: porch}
-  ring: {topic: porch/button, people: ["@alice:localhost"], timeout: 30s}
+  ring: {topic: porch/button, people: ["@alice:localhost"], timeout: 8s}
 `
 
 // newWorld has everything running. answer is the door's --answer.

@@ -27,8 +27,10 @@ const phone = {
     return {};
   },
 
-  stop() {
-    this.client.stopClient();
+  // Calls from now on use nothing but a relay, as if the homeserver had named it.
+  relay(server) {
+    this.client.turnServers = [server];
+    this.client.setForceTURN(true);
     return {};
   },
 
@@ -69,7 +71,6 @@ const phone = {
   async hold({ on }) { this.call.setRemoteOnHold(on); return {}; },
   async mute({ on }) { await this.call.setMicrophoneMuted(on); return {}; },
   async restart() { this.call.peerConn.restartIce(); return {}; },
-  async digit({ key }) { this.call.sendDtmfDigit(key); return {}; },
 
   // What the person hears and sees, through the page's own elements.
   attach() {
@@ -86,7 +87,7 @@ const phone = {
 
   async report() {
     const report = { state: this.call ? this.call.state : "", states: [...states], call: this.call ? this.call.callId : "", incoming: this.incoming,
-      reason: this.call ? this.call.hangupReason || "" : "", hertz: 0, colours: [], width: 0, ice: "", local: "", remote: "", ufrag: "", held: false, mid: 0 };
+      reason: this.call ? this.call.hangupReason || "" : "", hertz: 0, colours: [], width: 0, ice: "", local: "", remote: "", ufrag: "", held: false };
     if (!this.call) return report;
     report.held = this.call.isRemoteOnHold();
     const peer = this.call.peerConn;
