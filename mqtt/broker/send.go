@@ -22,7 +22,7 @@ func (b *Broker) fill(c *conn, out []byte) (_ []byte, more bool) {
 				return out, false
 			}
 		case foundExpired:
-			b.finish(s, &it)
+			b.finish(c, &it)
 		case foundItem:
 			if it.released {
 				out = appendAck(out, packets.Pubrel, packetID(it.pos), 0)
@@ -32,7 +32,7 @@ func (b *Broker) fill(c *conn, out []byte) (_ []byte, more bool) {
 			out = c.appendPublish(out, &it, now)
 			if size := len(out) - before; c.maxPacket > 0 && size > int(c.maxPacket) { // MQTT 5 section 3.1.2.11.4
 				out = out[:before]
-				b.finish(s, &it)
+				b.finish(c, &it)
 				continue
 			}
 			b.stats.sent(len(out)-before, true)
@@ -41,12 +41,17 @@ func (b *Broker) fill(c *conn, out []byte) (_ []byte, more bool) {
 	return out, true
 }
 
-// finish ends a message that is not sent.
-func (b *Broker) finish(s *session, it *item) {
+// finish ends a message that is not sent. After a takeover the new connection has it, and decides about it.
+func (b *Broker) finish(c *conn, it *item) {
 	if it.pos == 0 {
 		return
 	}
+	s := c.session
 	s.mu.Lock()
+	if s.conn.Load() != c {
+		s.mu.Unlock()
+		return
+	}
 	delete(s.flight, packetID(it.pos))
 	s.done(it.size)
 	lasting := s.durable() && !s.gone

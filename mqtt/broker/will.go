@@ -138,13 +138,22 @@ func (b *Broker) dropWill(id string, w *will) {
 	b.flush()
 }
 
-// sendWill sends the will of a connection that has ended, when it is time. While Deliver or the Store fails it tries again,
+// sendWill sends the will of a connection that has ended, when it is time: after its delay, or with the end of the session
+// if that comes first (MQTT 5 section 3.1.3.2.2). While Deliver or the Store fails it tries again,
 // for a minute. When the broker stops, wills stay in the Store: the devices have not gone, we have. They are due after the
 // next start.
 func (b *Broker) sendWill(c *conn) {
-	if c.will != nil && c.established.Load() {
-		b.awaitWill(c.id, c.will, c.will.delay)
+	if c.will == nil || !c.established.Load() {
+		return
 	}
+	s := c.session
+	s.mu.Lock()
+	delay := min(c.will.delay, s.expiry) // DISCONNECT may have changed expiry
+	if s.gone {
+		delay = 0
+	}
+	s.mu.Unlock()
+	b.awaitWill(c.id, c.will, delay)
 }
 
 func (b *Broker) awaitWill(id string, w *will, delay time.Duration) {

@@ -133,3 +133,25 @@ func TestNoWillsWhenWeStop(t *testing.T) {
 		t.Errorf("wills of devices that have not gone: %v", got)
 	}
 }
+
+// A will does not wait for its delay when the session has ended.
+func TestWillComesWithTheEndOfTheSession(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(t *testing.T, f *fixture, c *raw){
+		"goodbye": func(t *testing.T, _ *fixture, c *raw) { c.send(t, []byte{0xE0, 7, 0x04, 5, 0x11, 0, 0, 0, 0}) },
+		"forgotten": func(t *testing.T, f *fixture, _ *raw) {
+			if found, err := f.Kick(t.Context(), "", "dev", true); !found || err != nil {
+				t.Errorf("Kick: %v, %v", found, err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := start(t, nil)
+			c := connect(t, f.addr, login{id: "dev", level: 5, will: "want/will", props: hour(), willProps: []byte{0x18, 0, 0, 0x0e, 0x10}})
+			end(t, f, c)
+			c.wantClosed(t)
+			f.await(t, 1)
+		})
+	}
+}
