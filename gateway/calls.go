@@ -116,7 +116,8 @@ type phones struct {
 type Phone struct {
 	Device  ids.DeviceID
 	Name    string
-	Prefix  string       // of the topics PREFIX/call/in and PREFIX/call/out
+	Prefix  string       // of the topics PREFIX/call/in and PREFIX/call/out; "" with Media
+	Media   Media        // of the gateway; the device itself knows of no calls
 	Ring    string       // topic on which the device rings people besides; "" none
 	People  []ids.UserID // who is rung
 	AtOnce  bool         // all of them; else in turn
@@ -147,21 +148,23 @@ func (p *phones) topic(name string) (phoneTopic, bool) {
 	return t, ok
 }
 
-// put makes f what is known of its device; one without a prefix can't be called. A topic belongs to the first device that
+// put makes f what is known of its device; one with neither prefix nor media can't be called. A topic belongs to the first device that
 // has it.
 func (p *phones) put(f Phone) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.remove(f.Device)
-	if f.Prefix == "" {
-		return
-	}
-	out := f.Prefix + callOut
-	if _, taken := p.topics[out]; taken {
+	switch {
+	case f.Prefix != "":
+		out := f.Prefix + callOut
+		if _, taken := p.topics[out]; taken {
+			return
+		}
+		p.topics[out] = phoneTopic{f.Device, false}
+	case f.Media == Media{}:
 		return
 	}
 	p.device[f.Device] = f
-	p.topics[out] = phoneTopic{f.Device, false}
 	if _, taken := p.topics[f.Ring]; f.Ring != "" && !taken {
 		p.topics[f.Ring] = phoneTopic{f.Device, true}
 	}
@@ -189,11 +192,14 @@ func phoneOf(d *Device, rules []*Rule) Phone {
 			continue
 		}
 		captures := d.Rules[r.spec.Topic]
-		prefix, err := r.callPrefix.ExpandTopic(captures)
-		if err != nil {
-			continue // a capture is not there
+		if r.spec.Call.Prefix != "" {
+			prefix, err := r.callPrefix.ExpandTopic(captures)
+			if err != nil {
+				continue // a capture is not there
+			}
+			f.Prefix = prefix
 		}
-		f.Prefix, f.Max = prefix, r.spec.Call.Max
+		f.Media, f.Max = r.spec.Call.Media, r.spec.Call.Max
 		if ring := r.spec.Call.Ring; ring != nil {
 			f.People, f.AtOnce, f.Timeout = ring.People, ring.AtOnce, ring.Timeout
 			if ring.Topic != "" {

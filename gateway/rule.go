@@ -32,9 +32,15 @@ type RuleSpec struct {
 
 // CallSpec is how a device takes part in calls: it has a WebRTC stack of its own and signals over MQTT.
 type CallSpec struct {
-	Prefix string        // {captures}; of the topics PREFIX/call/in and PREFIX/call/out
+	Prefix string        // {captures}; of the topics PREFIX/call/in and PREFIX/call/out; "": the device says nothing of calls
+	Media  Media         // with Prefix empty
 	Max    time.Duration // the longest call
 	Ring   *RingSpec     // nil: the device calls nobody
+}
+
+// Media is what the gateway itself plays to whoever calls a device. The zero value is nothing.
+type Media struct {
+	Announce string // a tone or a file, as package voip/media names it
 }
 
 // RingSpec is whom a device rings.
@@ -218,10 +224,12 @@ func Compile(spec RuleSpec) (*Rule, error) {
 		r.commands = append(r.commands, k)
 	}
 	if spec.Call != nil {
-		r.callPrefix = topics("call.mqtt", spec.Call.Prefix)
-		out, err := topic.ParseTopicTemplate(spec.Call.Prefix+callOut, r.captures)
-		fail("call.mqtt", err)
-		r.callTopics = append(r.callTopics, around(out))
+		if spec.Call.Prefix != "" {
+			r.callPrefix = topics("call.mqtt", spec.Call.Prefix)
+			out, err := topic.ParseTopicTemplate(spec.Call.Prefix+callOut, r.captures)
+			fail("call.mqtt", err)
+			r.callTopics = append(r.callTopics, around(out))
+		}
 		if ring := spec.Call.Ring; ring != nil && ring.Topic != "" {
 			r.ringTopic = topics("ring.topic", ring.Topic)
 			r.callTopics = append(r.callTopics, around(r.ringTopic))

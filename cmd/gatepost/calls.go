@@ -142,12 +142,17 @@ func (c *calls) phone(device ids.DeviceID) (*line, error) {
 
 func (c *calls) start(spec gateway.Phone) (*line, error) {
 	g, device := c.d.gateway, spec.Device
+	open, err := c.d.mediaLeg(spec.Media)
+	if err != nil {
+		return nil, err
+	}
 	p, err := phone.New(phone.Config{
 		Journal: callJournal{c.d, string(device) + "\n"},
 		Send: func(at phone.Place, eventType string, content []byte, lifetime time.Duration) error {
 			return g.SendCall(gateway.CallRoom{Room: at.Room, Device: device, Person: at.Person, Self: at.Self}, eventType, content, lifetime)
 		},
 		Publish: func(ctx context.Context, payload []byte) error { return g.Tell(ctx, spec, payload) },
+		Open:    open,
 		Place: func(ctx context.Context, person ids.UserID) (phone.Place, error) {
 			at, err := g.CallRoomFor(ctx, device, person)
 			return placeOf(at), err

@@ -24,6 +24,7 @@ import (
 	"github.com/gatepost/gatepost/mqtt/topic"
 	"github.com/gatepost/gatepost/store"
 	"github.com/gatepost/gatepost/turn"
+	"github.com/gatepost/gatepost/voip/media"
 )
 
 // daemon is the whole gateway: config -> store -> relay -> matrix -> gateway -> broker or client, wired and nothing else.
@@ -42,6 +43,7 @@ type daemon struct {
 	turn    *turn.Server                // nil without a turn section
 	relay   atomic.Pointer[config.Turn] // the turn section in force; nil without one
 	calls   *calls                      // nil without a matrix section
+	media   *media.Engine               // nil without a calls section
 }
 
 // The spaces of the store that the wiring keeps its values in.
@@ -107,6 +109,9 @@ func (d *daemon) build(group *lifecycle.Group) error {
 	}
 	if d.cfg.Matrix != nil {
 		if err := d.buildGateway(); err != nil {
+			return err
+		}
+		if err := d.addMedia(group); err != nil {
 			return err
 		}
 		group.Add(lifecycle.Part{Name: "gateway", Run: d.gateway.Run})

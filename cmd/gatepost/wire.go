@@ -55,8 +55,8 @@ func ruleSpec(d config.Device) gateway.RuleSpec {
 		Class: map[string]lane.Class{"alarm": lane.Alarm, "event": lane.Event, "state": lane.State, "telemetry": lane.Telemetry}[d.Class],
 		Every: d.Every, ID: d.ID, Post: d.Post,
 	}
-	if d.Call != nil && d.Call.MQTT != "" {
-		s.Call = &gateway.CallSpec{Prefix: d.Call.MQTT, Max: d.MaxCall}
+	if d.Call != nil && (d.Call.MQTT != "" || d.Call.Announce != "") {
+		s.Call = &gateway.CallSpec{Prefix: d.Call.MQTT, Media: gateway.Media{Announce: d.Call.Announce}, Max: d.MaxCall}
 		if r := d.Ring; r != nil {
 			s.Call.Ring = &gateway.RingSpec{Topic: r.Topic, People: r.People, AtOnce: r.AtOnce, Timeout: r.Timeout}
 		}
@@ -95,7 +95,7 @@ func checkWiring(cfg *config.Config) (warnings []string, err error) {
 			errs = append(errs, cfg.At("mqtt.url", err))
 		}
 	}
-	errs = append(errs, checkBroker(cfg), checkTURN(cfg))
+	errs = append(errs, checkBroker(cfg), checkTURN(cfg), checkMedia(cfg))
 	return warnings, config.Join(errs...)
 }
 

@@ -122,7 +122,7 @@ func TestEverythingWarns(t *testing.T) {
 	}
 	slices.Sort(got)
 	want := []string{
-		"calls", "card", "conventions", "crypto", "devices[0].alarms", "devices[0].keys",
+		"card", "conventions", "crypto", "devices[0].alarms", "devices[0].keys",
 		"devices[0].silence", "devices[0].snapshot", "discovery",
 		"matrix.owners", "mqtt.anonymous",
 	}

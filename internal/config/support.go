@@ -28,7 +28,7 @@ func anyOf(values ...string) func(string) bool {
 
 // notYet lists what this version lacks, in one place. An entry goes away with the change that makes the key work.
 func notYet() []missing {
-	const noMedia = "this version carries no media of its own: only devices that do (call.mqtt) can be called; the key has no effect"
+	const noMedia = "this version carries media of call.announce alone; the key has no effect"
 	encrypted := anyOf("default", "require")
 	const noEncryption = "%q is not possible: this version does not encrypt; use off or allow"
 	return []missing{
@@ -43,11 +43,10 @@ func notYet() []missing {
 		{path: "devices[].call.rtsp", text: noMedia},
 		{path: "devices[].call.libpeer", text: noMedia},
 		{path: "devices[].call.rtp", text: noMedia},
-		{path: "devices[].call.announce", text: noMedia},
 		{path: "devices[].keys", text: noMedia},
 		{path: "devices[].snapshot", text: "this version takes no pictures; the key has no effect"},
 		{path: "card", text: "this version shows no cards; the key has no effect"},
-		{path: "calls", text: noMedia},
+		{path: "calls.listen_tcp", when: func(value string) bool { return value != "" }, text: "%q: this version's media goes over UDP alone; the key has no effect"},
 		{path: "crypto", text: "this version does not encrypt; the section has no effect"},
 		{path: "commands.require_verified", when: anyOf("true"), refuse: true, text: "%q is not possible: this version cannot verify who sent a message"},
 	}

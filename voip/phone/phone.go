@@ -24,13 +24,16 @@ type Place struct {
 	Person ids.UserID
 }
 
-// Config says what a Phone works with. Journal, Send, Publish and Place are required.
+// Config says what a Phone works with. Journal, Send and Place are required, and one of Publish and Open.
 type Config struct {
 	Journal voip.Journal
 	// Send makes an event of a call durable and puts it on its way; it is pointless after lifetime.
 	Send func(at Place, eventType string, content []byte, lifetime time.Duration) error
 	// Publish brings a message to the device.
 	Publish func(ctx context.Context, payload []byte) error
+	// Open makes the leg of a call, for a device of which the gateway is the WebRTC party. Nil: the device speaks for itself,
+	// by Publish and Said.
+	Open func(key voip.Key, r voip.Record, tell func(voip.Event)) (voip.Leg, error)
 	// Place finds or makes the room where the device calls a person.
 	Place func(ctx context.Context, person ids.UserID) (Place, error)
 	// TURN makes credentials for one call; nil: there is no relay.
@@ -54,7 +57,7 @@ type Config struct {
 type Phone struct {
 	cfg     Config
 	runner  *voip.Runner
-	signals *leg.Signals
+	signals *leg.Signals // nil with Config.Open
 	bell    chan struct{}
 	ringer  *ringer
 }
@@ -79,18 +82,22 @@ func New(cfg Config) (*Phone, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	desk := voip.DeskConfig{Call: voip.Config{Blind: true, Max: cfg.MaxCall}}
+	desk := voip.DeskConfig{Call: voip.Config{Blind: cfg.Open == nil, Max: cfg.MaxCall}}
 	if cfg.AtOnce {
 		desk.Ring = len(cfg.People)
 	}
 	p := &Phone{cfg: cfg, bell: make(chan struct{}, 1), ringer: &ringer{changed: make(chan struct{}, 1)}}
+	open := cfg.Open
 	var err error
-	p.signals, err = leg.NewSignals(leg.SignalsConfig{Publish: cfg.Publish, TURN: cfg.TURN, Rings: p.Ring, Log: cfg.Log})
-	if err != nil {
-		return nil, err
+	if open == nil {
+		p.signals, err = leg.NewSignals(leg.SignalsConfig{Publish: cfg.Publish, TURN: cfg.TURN, Rings: p.Ring, Log: cfg.Log})
+		if err != nil {
+			return nil, err
+		}
+		open = p.signals.Open
 	}
 	p.runner, err = voip.NewRunner(voip.RunnerConfig{
-		Desk: desk, Journal: cfg.Journal, Open: p.signals.Open, Send: p.send, Answered: p.answered, Report: p.report, Log: cfg.Log, Now: cfg.Now,
+		Desk: desk, Journal: cfg.Journal, Open: open, Send: p.send, Answered: p.answered, Report: p.report, Log: cfg.Log, Now: cfg.Now,
 	})
 	return p, err
 }
@@ -102,7 +109,9 @@ func (p *Phone) Run(ctx context.Context) error {
 	defer cancel()
 	var wg sync.WaitGroup
 	said, hush := context.WithCancel(context.WithoutCancel(ctx))
-	wg.Go(func() { _ = p.signals.Run(said) }) // it outlives the runner, so that the device hears the end of its calls
+	if p.signals != nil {
+		wg.Go(func() { _ = p.signals.Run(said) }) // it outlives the runner, so that the device hears the end of its calls
+	}
 	wg.Go(func() { p.ringPeople(ctx) })
 	err := p.runner.Run(ctx)
 	cancel()
@@ -157,8 +166,11 @@ func (p *Phone) dial(ctx context.Context, key voip.Key, at Place) error {
 // Calls are those that are live, in the order in which they began.
 func (p *Phone) Calls() []voip.Record { return p.runner.Calls() }
 
-// Said takes what the device published on PREFIX/call/out. It blocks while its calls have too much to do.
+// Said takes what the device published on PREFIX/call/out, if it speaks for itself. It blocks while its calls have too much to do.
 func (p *Phone) Said(payload []byte) {
+	if p.signals == nil {
+		return
+	}
 	if err := p.signals.Receive(payload); err != nil {
 		p.cfg.Log.Warn("a device's word about a call is dropped", logkey.Error, err)
 	}
