@@ -287,3 +287,23 @@ func TestLongNames(t *testing.T) {
 	}
 	connect(t, f.addr, login{id: "after"}).subscribe(t, 1, 1, "b")
 }
+
+// Retained messages that a subscription brings fill the queue, and push out nothing.
+func TestRetainedFillTheQueue(t *testing.T) {
+	t.Parallel()
+	f := start(t, func(cfg *Config) { cfg.Queue.Messages = 4 })
+	for i := range 3 {
+		if err := f.Publish(t.Context(), fmt.Sprint("r/", i), []byte("x"), 1, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := connect(t, f.addr, login{id: "dev"})
+	c.send(t, frame(0x82, u16(1), str("r/#"), []byte{1}, str("r/+"), []byte{1}, str("#"), []byte{1}))
+	c.want(t, kindSuback)
+	for _, want := range []string{"r/0", "r/1", "r/2", "r/0"} {
+		if got := c.want(t, kindPublish).topic(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	c.quiet(t)
+}

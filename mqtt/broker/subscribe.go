@@ -170,6 +170,7 @@ func (p *subscribing) work(rows Rows) (err error) {
 	}
 	s := p.c.session
 	p.sends = nil
+	full := false // then no retained message pushes another out, or many filters could keep all Works waiting
 	p.add()
 	for i, sub := range p.subs {
 		if sub == nil {
@@ -178,12 +179,16 @@ func (p *subscribing) work(rows Rows) (err error) {
 		if err := rows.Put(inSubscriptions, subscriptionKey(s.number, sub.filter), sub.options()); err != nil {
 			return err
 		}
-		if sub.qos == 0 || !sub.wantsRetained(p.before[i]) {
+		if full || sub.qos == 0 || !sub.wantsRetained(p.before[i]) {
 			continue
 		}
 		for _, m := range p.b.retained.match(sub.topicFilter(), time.Now(), true) {
 			if m.qos == 0 || !p.b.maySubscribe(s, m.topic) {
 				continue
+			}
+			if full = !s.hasRoom(m.size(), p.b.queue); full {
+				p.b.tellDropped(s)
+				break
 			}
 			it := sub.retainedItem(m)
 			q := queued{qos: it.qos, retain: true, ids: it.ids, m: m}
