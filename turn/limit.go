@@ -69,7 +69,8 @@ func (l *limiter) ended(ip [16]byte) {
 	}
 }
 
-// gate bounds connections, of each address and of all. Safe for concurrent use.
+// gate bounds connections, of each IPv4 address or IPv6 /64 and of all: who has one IPv6 address has the whole network.
+// Safe for concurrent use.
 type gate struct {
 	all, perIP int
 
@@ -80,8 +81,17 @@ type gate struct {
 
 func newGate(all, perIP int) *gate { return &gate{all: all, perIP: perIP, addrs: map[[16]byte]int{}} }
 
+// gateKey is what the connections of an address count for.
+func gateKey(ip [16]byte) [16]byte {
+	if familyOf(ip) == ipv6 {
+		return source(ip)
+	}
+	return ip
+}
+
 // enter counts a connection in, or gives the label of refused. Who got in calls leave once.
 func (g *gate) enter(ip [16]byte) string {
+	ip = gateKey(ip)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
@@ -96,6 +106,7 @@ func (g *gate) enter(ip [16]byte) string {
 }
 
 func (g *gate) leave(ip [16]byte) {
+	ip = gateKey(ip)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.open--

@@ -253,3 +253,21 @@ func TestGate(t *testing.T) {
 		t.Errorf("%d are left, of %d addresses", g.count(), len(g.addrs))
 	}
 }
+
+// Who has one IPv6 address can use all of its /64.
+func TestGateNetworks(t *testing.T) {
+	g := newGate(9, 2)
+	for _, row := range []struct{ from, want string }{
+		{"2a00::1", ""}, {"2a00::2", ""}, {"2a00::3", refusedAddress}, {"2a00:0:0:1::1", ""},
+	} {
+		if got := g.enter(netip.MustParseAddr(row.from).As16()); got != row.want {
+			t.Errorf("%s: %q, want %q", row.from, got, row.want)
+		}
+	}
+	for _, from := range []string{"2a00::1", "2a00::2", "2a00:0:0:1::1"} {
+		g.leave(netip.MustParseAddr(from).As16())
+	}
+	if len(g.addrs) != 0 || g.count() != 0 {
+		t.Errorf("%d are left, of %d networks", g.count(), len(g.addrs))
+	}
+}

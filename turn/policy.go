@@ -110,14 +110,18 @@ func (p *policy) openLoopback(addr netip.Addr) bool {
 }
 
 // reachable judges an address that is not the host's. An IPv6 address that carries an IPv4 address must be allowed as
-// both: otherwise a translator on the way would reach what was refused.
+// both: otherwise a translator on the way would reach what was refused. The unspecified addresses are the host's in
+// disguise: kernels send what is for them to the loopback.
 func (p *policy) reachable(addr netip.Addr) bool {
+	if addr.IsUnspecified() {
+		return false
+	}
 	if !contains(p.allow, addr) && contains(p.deny, addr) {
 		return false
 	}
 	for _, inner := range embedded(addr) {
 		ip := inner.As16()
-		if p.ports.pool(ip) != nil || (*p.host.Load())[ip] || !contains(p.allow, inner) && contains(p.deny, inner) {
+		if inner.IsUnspecified() || p.ports.pool(ip) != nil || (*p.host.Load())[ip] || !contains(p.allow, inner) && contains(p.deny, inner) {
 			return false
 		}
 	}

@@ -150,6 +150,8 @@ func TestAllowPeers(t *testing.T) {
 		{"0.0.0.0/0", "77.7.7.7:9", false},
 		{"0.0.0.0/0", "5.5.5.5:9", false},
 		{"0.0.0.0/0", "8.8.8.8:0", false},
+		{"0.0.0.0/0", "0.0.0.0:9", false}, // the kernel takes it for 127.0.0.1
+		{"::/0", "[::]:9", false},         // and this for ::1
 	} {
 		p := newPolicy([]netip.Prefix{netip.MustParsePrefix(row.allow)}, newPorts([]netip.Addr{netip.MustParseAddr("5.5.5.5")}, Ports{50000, 50010}, &random{}), 0)
 		p.setHost([]netip.Addr{netip.MustParseAddr("77.7.7.7"), netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("::1")})
