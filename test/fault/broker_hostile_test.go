@@ -51,6 +51,7 @@ func TestBrokerWithAClientThatStopsReading(t *testing.T) {
 			r := median(ratios)
 			harness.Figure(t, name+"others' rate with it against without", fmt.Sprintf("%.2f", r), "x", ">= 0.9", r >= 0.9 || race())
 
+			s.ok(s.dial(device.Login{ClientID: "stuck", Clean: true}).Leave())
 			s.stuck(clean)
 			s.rate(8, "s/x", time.Second)
 			began := time.Now()
@@ -104,10 +105,12 @@ func (s *site) rate(publishers int, topic string, d time.Duration) float64 {
 		c := s.dial(device.Login{ClientID: fmt.Sprintf("rate%d", i), Clean: true})
 		wg.Go(func() {
 			for id := uint16(1); time.Now().Before(end); id = id%60000 + 1 {
-				if c.Send(device.Message{Topic: topic, QoS: 1, Payload: make([]byte, 1000)}, id) != nil {
+				if err := c.Send(device.Message{Topic: topic, QoS: 1, Payload: make([]byte, 1000)}, id); err != nil {
+					s.t.Errorf("publish: %v", err)
 					return
 				}
 				if p, err := c.Next(20 * time.Second); err != nil || p.Kind != device.Puback {
+					s.t.Errorf("a publisher gets no PUBACK but kind %d, %v", p.Kind, err)
 					return
 				}
 				done.Add(1)
