@@ -323,3 +323,31 @@ func TestDamagedMessages(t *testing.T) {
 	}
 	c.want("the good one", c.send(good), 0)
 }
+
+// What follows a signature is not signed, so it must be as if it were not there (RFC 8489 sections 14.5 and 14.6). The codec
+// sees to it; a version that did not would let anybody on the way end allocations.
+func TestAppendedAttributes(t *testing.T) {
+	for _, with256 := range []bool{false, true} {
+		c := newKit(t, nil).client("9.9.9.9:4000", "a")
+		c.sha256 = with256
+		c.allocated()
+		appendTo := func(b []byte, kind stun.AttrType, value []byte) []byte {
+			var m stun.Message
+			if _, err := m.Write(b); err != nil {
+				t.Fatal(err)
+			}
+			m.Add(kind, value)
+			return m.Raw
+		}
+		m := c.send(appendTo(c.build(stun.MethodRefresh), stun.AttrLifetime, []byte{0, 0, 0, 0}))
+		if code(m) != 0 || c.allocation() == nil {
+			t.Errorf("SHA-256 %v: a LIFETIME behind the signature ended the allocation", with256)
+		}
+		to := new(stun.Message)
+		if err := peer("8.8.8.8:9").AddTo(to); err != nil {
+			t.Fatal(err)
+		}
+		value, _ := to.Attributes.Get(stun.AttrXORPeerAddress)
+		c.want("a peer behind the signature", c.send(appendTo(c.build(stun.MethodCreatePermission), stun.AttrXORPeerAddress, value.Value)), 400)
+	}
+}
