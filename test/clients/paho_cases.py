@@ -388,7 +388,10 @@ def case_payloads():
     t = unique("large")
     s, p = Client(), Client()
     s.subscribe(t, 1)
-    for size in (0, 1, 127, 128, 16383, 16384, 65535, 65536, 1 << 20, 4 << 20):
+    sizes = [0, 1, 127, 128, 16383, 16384, 65535, 65536]
+    if URL.scheme in ("mqtt", "mqtts"):  # paho-mqtt hangs with larger WebSocket frames, at every broker; MQTT.js sends them
+        sizes += [1 << 20, 4 << 20]
+    for size in sizes:
         payload = os.urandom(size)
         p.publish(t, payload, 1)
         assert s.get()[0].payload == payload, f"{size} bytes"
