@@ -66,6 +66,9 @@ func TestRefusedPeers(t *testing.T) {
 		for _, ip := range samples(netip.MustParsePrefix(text)) {
 			for form, written := range forms(ip) {
 				n++
+				if addr, _ := netip.AddrFromSlice(written); text != "::ffff:0:0/96" && Public(addr.Unmap()) {
+					t.Errorf("%s (%s of %s) is said to be public", written, form, text)
+				}
 				refusedEverywhere(t, c, fmt.Sprintf("%s (%s of %s)", written, form, text), written)
 			}
 		}
@@ -107,6 +110,9 @@ func TestAllowedPeers(t *testing.T) {
 		to := peerSetter{ip, 4433}
 		if got := code(c.do(stun.MethodCreatePermission, to)); got != 0 {
 			t.Errorf("%s: CreatePermission is answered %d", text, got)
+		}
+		if !Public(netip.MustParseAddr(text)) {
+			t.Errorf("%s is said not to be public", text)
 		}
 		if !c.indicate(to, attr(stun.AttrData, 1)) {
 			t.Errorf("%s: Send is not relayed", text)

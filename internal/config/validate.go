@@ -155,8 +155,8 @@ func (r *report) people(m *Matrix) {
 
 // local checks what concerns this machine only.
 func (r *report) local(c *Config) {
-	if c.Store.MaxSize < 4<<20 && !r.failed["store.max_size"] {
-		r.fail("store.max_size", "%s is too small; expected 4MiB or more", c.Store.MaxSize)
+	if c.Store.MaxSize < 8<<20 && !r.failed["store.max_size"] {
+		r.fail("store.max_size", "%s is too small; expected 8MiB or more", c.Store.MaxSize)
 	}
 	// sun_path of sockaddr_un (unix(7)) less the final NUL.
 	const longest = 107

@@ -78,7 +78,7 @@ func (c *conn) transport() string {
 }
 
 // Kick ends the connection of a client, which may come back at once; its will is sent. forget ends its session too, with
-// all that waits in it. False: there is no such session.
+// all that waits in it, and sends a will that waits. False: there is no such session.
 func (b *Broker) Kick(_ context.Context, account, client string, forget bool) (bool, error) {
 	s := b.sessions.get(account + "\x00" + client)
 	if s == nil {
@@ -88,6 +88,9 @@ func (b *Broker) Kick(_ context.Context, account, client string, forget bool) (b
 	if forget {
 		if err := b.endSession(s); err != nil {
 			return true, err
+		}
+		if w := b.wills.get(s.id); c == nil && w.take() {
+			b.deliverWill(s.id, w) // not later than the session's end: MQTT 5 section 3.1.3.2.2
 		}
 	}
 	if c != nil {

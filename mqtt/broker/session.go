@@ -81,11 +81,24 @@ const (
 	fastItems  = 4096
 	sendWindow = 4096 // messages on their way, if the client does not ask for fewer
 	packetIDs  = 65535
+
+	maxFilterBytes = 1 << 20 // of its subscriptions together
 )
 
 // packetID is the packet id of a position, from 1 to 65535. It is the same after a restart, although only positions are
 // stored. Two messages that are on their way at the same time never have the same: see session.next.
 func packetID(pos uint64) uint16 { return uint16((pos-1)%packetIDs) + 1 }
+
+// filterBytes is how long the filters of its subscriptions are together.
+func (s *session) filterBytes() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for f := range s.subs {
+		n += len(f)
+	}
+	return n
+}
 
 func (s *session) durable() bool   { return s.number != 0 }
 func (s *session) connected() bool { return s.conn.Load() != nil }
@@ -95,6 +108,11 @@ func (s *session) record() sessionRecord {
 	return sessionRecord{
 		number: s.number, version: s.version, expiry: s.expiry, connected: s.connected(), left: s.since, sent: s.sent, last: s.last,
 	}
+}
+
+// over says whether the session has lived long enough without its client. Under mu.
+func (s *session) over(now time.Time) bool {
+	return !s.connected() && now.Sub(s.since) >= s.expiry
 }
 
 // take gives s to a connection, from the first message on that is not acknowledged. Under mu.

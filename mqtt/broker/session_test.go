@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -266,5 +267,39 @@ func TestReceiveMaximum(t *testing.T) {
 			t.Fatalf("message %d is %q %q", i, p.topic(), p.payload())
 		}
 		c.ack(t, 0x40, p.id())
+	}
+}
+
+// A session whose time is over is not resumed, even if nobody has looked yet.
+func TestResumeTooLate(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil)
+	l := login{id: "late", level: 5, props: []byte{0x11, 0, 0, 0, 60}}
+	connect(t, f.addr, l).Close()
+	eventually(t, "it is gone", func() bool { return len(f.Clients()) == 0 })
+	s := f.sessions.get("\x00late")
+	s.mu.Lock()
+	s.since = s.since.Add(-time.Minute)
+	s.mu.Unlock()
+	c, code, present := try(t, f.addr, l)
+	c.quiet(t)
+	if code != 0 || present {
+		t.Errorf("CONNACK %d, session present %v; want a new session", code, present)
+	}
+}
+
+// The filters of a session are bounded in bytes, not in number alone.
+func TestFilterBytes(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil)
+	c := connect(t, f.addr, login{id: "dev", level: 5})
+	long := strings.Repeat("x", 30_000)
+	for i := range maxFilterBytes / len(long) {
+		if codes := c.subscribe(t, 1, 0, long+fmt.Sprintf("%04d", i)); codes[0] != 0 {
+			t.Fatalf("filter %d is answered %#x", i, codes[0])
+		}
+	}
+	if codes := c.subscribe(t, 1, 0, long+"9999", "short", long+"0000"); !slices.Equal(codes, []byte{0x97, 0, 0}) {
+		t.Errorf("a filter too many, one that has room and one that is there are answered %#x", codes)
 	}
 }

@@ -73,7 +73,7 @@ func (x *sessions) enter(c *conn, clean bool, expiry time.Duration, most int) (s
 	if s != nil {
 		s.mu.Lock()
 		taken = s.conn.Load()
-		if !clean && s.durable() && s.expiry > 0 {
+		if !clean && s.durable() && s.expiry > 0 && !s.over(time.Now()) {
 			s.take(c)
 			s.expiry = expiry
 			s.mu.Unlock()

@@ -15,6 +15,7 @@ type subscribing struct {
 	id    uint16
 	codes []byte
 	subs  []*subscription // those that are permitted, at the place of their codes; else nil
+	bytes int             // of the filters that the session has and gets
 	*change
 	before []*subscription // what each took the place of
 	sends  []sending       // retained messages that are in the queue
@@ -31,7 +32,7 @@ func (b *Broker) subscribe(c *conn, pk *packets.Packet) error {
 	if code := pk.SubscribeValidate(); code != packets.CodeSuccess {
 		return code
 	}
-	p := &subscribing{b: b, c: c, id: pk.PacketID}
+	p := &subscribing{b: b, c: c, id: pk.PacketID, bytes: c.session.filterBytes()}
 	for i := range pk.Filters {
 		code, sub := p.check(&pk.Filters[i])
 		if code >= packets.ErrUnspecifiedError.Code && c.version < 5 {
@@ -67,8 +68,11 @@ func (p *subscribing) check(f *packets.Subscription) (code byte, sub *subscripti
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, there := s.subs[f.Filter]; !there && len(s.subs)+len(p.subs) >= p.b.cfg.Limits.Subscriptions {
-		return packets.ErrQuotaExceeded.Code, nil
+	if _, there := s.subs[f.Filter]; !there {
+		if len(s.subs)+len(p.subs) >= p.b.cfg.Limits.Subscriptions || p.bytes+len(f.Filter) > maxFilterBytes {
+			return packets.ErrQuotaExceeded.Code, nil
+		}
+		p.bytes += len(f.Filter)
 	}
 	return f.Qos, &subscription{
 		session: s, filter: f.Filter, group: group, plain: plain, qos: f.Qos,

@@ -129,7 +129,7 @@ func (b *Broker) expire(now time.Time) {
 	for _, s := range b.sessions.all() {
 		s.mu.Lock()
 		away := !s.connected() && !s.gone
-		over := away && now.Sub(s.since) >= s.expiry
+		over := away && s.over(now)
 		look := away && s.durable() && s.nextExpiry != 0 && now.Unix() >= s.nextExpiry
 		s.mu.Unlock()
 		switch {

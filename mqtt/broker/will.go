@@ -102,6 +102,13 @@ func (x *wills) swap(id string, w *will) *will {
 	return before
 }
 
+// get gives the will of a session; nil: there is none.
+func (x *wills) get(id string) *will {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.byID[id]
+}
+
 // drop forgets w, if it is still there.
 func (x *wills) drop(id string, w *will) {
 	x.mu.Lock()
@@ -139,8 +146,7 @@ func (b *Broker) dropWill(id string, w *will) {
 }
 
 // sendWill sends the will of a connection that has ended, when it is time: after its delay, or with the end of the session
-// if that comes first (MQTT 5 section 3.1.3.2.2). While Deliver or the Store fails it tries again,
-// for a minute. When the broker stops, wills stay in the Store: the devices have not gone, we have. They are due after the
+// if that comes first (MQTT 5 section 3.1.3.2.2). When the broker stops, wills stay in the Store: the devices have not gone, we have. They are due after the
 // next start.
 func (b *Broker) sendWill(c *conn) {
 	if c.will == nil || !c.established.Load() {
@@ -166,9 +172,14 @@ func (b *Broker) awaitWill(id string, w *will, delay time.Duration) {
 		return
 	case <-timer.C:
 	}
-	if b.isStopping() || !w.take() {
-		return
+	if !b.isStopping() && w.take() {
+		b.deliverWill(id, w)
 	}
+}
+
+// deliverWill sends a will that was taken and forgets it. While Deliver or the Store fails it tries again, for a minute. When
+// the broker stops meanwhile, the will stays in the Store.
+func (b *Broker) deliverWill(id string, w *will) {
 	for try := 1; ; try++ {
 		err := b.publishWill(id, w)
 		if err == nil {

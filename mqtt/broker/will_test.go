@@ -91,6 +91,20 @@ func TestWillDelay(t *testing.T) {
 	}
 }
 
+// Whoever ends the session of a client that is away ends the wait for its will, too.
+func TestWillOfAForgottenSession(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil)
+	connect(t, f.addr, login{id: "dev", level: 5, will: "want/will", props: []byte{0x11, 0, 0, 14, 16}, willProps: []byte{0x18, 0, 0, 14, 16}}).Close()
+	eventually(t, "it has gone", func() bool { return len(f.Clients()) == 0 })
+	if found, err := f.Kick(t.Context(), "", "dev", true); !found || err != nil {
+		t.Fatal(found, err)
+	}
+	if n := len(f.delivered()); n != 1 {
+		t.Errorf("%d wills, want 1", n)
+	}
+}
+
 // Of a session that goes on no will is sent, since the client is there. A new session sends it first.
 func TestWillAtTakeover(t *testing.T) {
 	t.Parallel()
