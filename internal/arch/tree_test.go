@@ -88,7 +88,7 @@ func readAll() ([]file, error) {
 		if d.IsDir() && skipped[d.Name()] {
 			return fs.SkipDir
 		}
-		if !d.Type().IsRegular() {
+		if !d.Type().IsRegular() || d.Name() == ".git" { // a file in a worktree
 			return nil
 		}
 		text, err := os.ReadFile(p)
