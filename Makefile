@@ -1,4 +1,5 @@
-# Everything that is built, tested and shown goes through here. GNU Make 4.3, git and Go are all it needs.
+# Everything that is built, tested and shown goes through here. GNU Make 4.3, git and Go are all it needs; encrypted rooms are
+# tested with Node, where it is.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -16,6 +17,7 @@ SYNAPSE  := bin/synapse-venv/installed
 PAHO     := bin/paho-venv/installed
 MQTTJS   := bin/mqttjs/installed
 PEERS    := bin/peers/installed
+CLIENTS  := bin/e2ee/installed
 AIORTC   := bin/aiortc-venv/installed
 INTERCOM := bin/intercom-venv/installed
 PHONE    := bin/calls-page/phone.bundle.js
@@ -55,7 +57,8 @@ unit: go-version ## the tests that need no server
 	go test ./...
 
 .PHONY: test
-test: unit build $(DENDRITE) ## unit, then the real binary against a real homeserver and broker
+test: unit build $(DENDRITE) ## unit, then the real binary against a real homeserver and broker; with Node 20 encrypted rooms, too
+	@$(MAKE) --no-print-directory --quiet $(CLIENTS) || [ "$${CI:-}" != true ]
 	go test -tags e2e -count=1 -timeout 15m ./test/...
 
 # What cannot run because something is missing is named; with CI=true that is a failure.
@@ -80,8 +83,9 @@ interop: build ## the same against Synapse and mosquitto, and other people's MQT
 	fi; \
 	if [ -z "$(ONLY)" ]; then $(MAKE) --no-print-directory interop-turn || failed+=" test/turn (see above)"; fi; \
 	if [ -z "$(ONLY)" ]; then $(MAKE) --no-print-directory interop-calls || failed+=" test/calls (see above)"; fi; \
+	$(MAKE) --no-print-directory --quiet $(CLIENTS) || missing+=" matrix-sdk-crypto (see above);"; \
 	if [ -e $(SYNAPSE) ]; then \
-		go test -tags interop -count=1 -timeout 30m -v -skip "$$skip" $(if $(ONLY),-run '$(ONLY)') ./test/ ./test/harness/ \
+		go test -tags interop -count=1 -timeout 30m -v -skip "$$skip" $(if $(ONLY),-run '$(ONLY)') ./test/ ./test/harness/ ./test/e2ee/ \
 			| { grep -v '^=== ' || true; } | tee $(if $(ONLY),/dev/null,bin/figures/interop.tsv) || failed+=" test"; \
 	fi; \
 	if [ -n "$$missing" ]; then echo "interop: not run, for want of:$$missing" >&2; if [ "$${CI:-}" = true ]; then failed+=" (something is missing)"; fi; fi; \
@@ -251,6 +255,17 @@ $(PEERS): $(addprefix mqtt/convention/testdata/peers/,package.json package-lock.
 	@npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund --loglevel error
 	@python3 -m venv $(@D)/venv
 	@$(@D)/venv/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r $(@D)/requirements.txt
+	@touch $@
+
+# The clients that encrypt; nothing runs when it is installed, every file has its hash.
+$(CLIENTS): $(addprefix test/e2ee/client/,package.json package-lock.json main.mjs actions.mjs device.mjs homeserver.mjs room.mjs)
+	@node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)' 2>/dev/null || \
+		{ echo "encrypted rooms are tested with Node 20 or later and npm: install nodejs and npm" >&2; exit 1; }
+	@echo "installing matrix-sdk-crypto, the encryption of Matrix clients, for the tests"
+	@rm -rf $(@D)
+	@mkdir -p $(@D)
+	@cp $^ $(@D)/
+	@npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund --loglevel error
 	@touch $@
 
 # Nothing of it runs when it is installed; every file has its hash.
