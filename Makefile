@@ -77,7 +77,7 @@ interop: build ## the same against Synapse and mosquitto, and other people's MQT
 	if [ -z "$(ONLY)" ] && [ "$$skip" != Mosquitto ]; then go test -tags interop -count=1 -skip '^TestPeer' ./mqtt/... || failed+=" mqtt"; fi; \
 	if [ -z "$(ONLY)" ]; then \
 		if $(MAKE) --no-print-directory --quiet $(PEERS); then \
-			go test -tags interop -count=1 -v -run '^TestPeer' ./mqtt/convention/ \
+			go test -tags interop -count=1 -v -run '^TestPeer|^TestFigures$$' ./mqtt/convention/ ./internal/template/ \
 				| { grep -vE '^=== |^    --- PASS' || true; } | tee bin/figures/conventions.tsv || failed+=" mqtt/convention"; \
 		else missing+=" the encoders of other conventions' devices (see above);"; fi; \
 	fi; \
