@@ -23,7 +23,8 @@ var arrows = map[string][]string{
 	"gateway/lane":      {},
 	"gateway/room":      {},
 	"gateway/media":     {},
-	"gateway/matrix":    {"gateway/lane", "gateway/room", "gateway/media"},
+	"gateway/sas":       {},
+	"gateway/matrix":    {"gateway/lane", "gateway/room", "gateway/media", "gateway/sas"},
 
 	"mqtt":            {"mqtt/topic"},
 	"mqtt/broker":     {"mqtt/topic"},
