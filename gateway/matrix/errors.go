@@ -13,5 +13,11 @@ var (
 	// ErrUnreachable is part of what Ready says when the homeserver answers us but cannot deliver transactions to us.
 	ErrUnreachable = errors.New("matrix: the homeserver cannot reach our listener")
 
+	// ErrUnsigned says that the bot's device carries no signature of the bot's own keys, and that only a person can change that:
+	// with the recovery key, with a backup that holds the seeds, or by giving the bot new keys.
+	ErrUnsigned = errors.New("matrix: the bot's device cannot be signed")
+	// ErrRecoveryKey is returned for a recovery key that is none, or not the bot's.
+	ErrRecoveryKey = errors.New("matrix: not the bot's recovery key")
+
 	errTooLong = errors.New("the answer is too long")
 )

@@ -262,6 +262,21 @@ func (d *Device) Rotate(ctx context.Context, room string) error {
 	return d.node.do(ctx, d.name, "rotate", map[string]any{"room": room}, nil)
 }
 
+// HoldKeys makes the device keep the key of what it says next in the room to itself until ReleaseKeys.
+func (d *Device) HoldKeys(ctx context.Context, room string) error {
+	return d.node.do(ctx, d.name, "holdKeys", map[string]any{"room": room}, nil)
+}
+
+// ReleaseKeys gives away the keys that HoldKeys kept.
+func (d *Device) ReleaseKeys(ctx context.Context) error {
+	return d.node.do(ctx, d.name, "releaseKeys", nil, nil)
+}
+
+// AskKey asks the devices of a user for the key of a session.
+func (d *Device) AskKey(ctx context.Context, room, session, user string) error {
+	return d.node.do(ctx, d.name, "askKey", map[string]any{"room": room, "session": session, "user": user}, nil)
+}
+
 // Pause stops following the rooms, Resume goes on where it was: a client that is away for a while.
 func (d *Device) Pause(ctx context.Context) error {
 	return d.node.do(ctx, d.name, "pauseSync", nil, nil)
@@ -299,6 +314,17 @@ func Reused(events []Event) []string {
 		} else if f.Cipher != e.Cipher && !slices.Contains(out, place) {
 			out = append(out, place)
 		}
+	}
+	return out
+}
+
+// all are the events of all rooms, as they came.
+func (d *Device) all() []Event {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	out := make([]Event, 0, len(d.order))
+	for _, id := range d.order {
+		out = append(out, d.events[id])
 	}
 	return out
 }

@@ -25,6 +25,7 @@ type site struct {
 	ctx  context.Context
 	hs   harness.Homeserver
 	node *Node
+	home string // folder of the homeserver
 }
 
 // newSite has the homeserver running. registration is the file of an application service, "" for none.
@@ -49,6 +50,7 @@ func newSite(t *testing.T, registration string) *site {
 	})
 	dir := filepath.Join(t.TempDir(), "homeserver")
 	s.must(os.Mkdir(dir, 0o700))
+	s.home = dir
 	s.hs = newHomeserver(t, dir, registration)
 	s.must(s.hs.Start(ctx))
 	t.Cleanup(s.hs.Kill)

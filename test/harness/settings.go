@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 )
@@ -14,6 +15,7 @@ type Settings struct {
 	Registration string   // appservice mode: the file
 	Owners       []string // user ids
 	Members      []string // user ids, with the default power
+	Encryption   string   // "": off
 	MQTT         string   // host:port of the embedded broker
 	Broker       string   // URL of an outside broker, instead of MQTT
 	Admin        string   // host:port
@@ -39,7 +41,7 @@ func (s Settings) YAML() string {
 			fmt.Fprintf(&b, "    - {user: %q}\n", m)
 		}
 	}
-	b.WriteString("  encryption: \"off\"\n")
+	fmt.Fprintf(&b, "  encryption: %q\n", cmp.Or(s.Encryption, "off"))
 	if s.Broker != "" {
 		fmt.Fprintf(&b, "mqtt: {url: %q}\n", s.Broker)
 	} else {

@@ -3,6 +3,7 @@
 import {
   Attachment, DeviceId, EncryptedAttachment, RoomId, UserId, VerificationMethod, VerificationRequestPhase, EventId,
 } from "@matrix-org/matrix-sdk-crypto-wasm";
+import { randomUUID } from "node:crypto";
 import { Refusal } from "./homeserver.mjs";
 
 const path = (...parts) => "/_matrix/client/v3/" + parts.map(encodeURIComponent).join("/");
@@ -78,6 +79,31 @@ async function openFile(device, { file }) {
 // rotate makes the next message start a session of its own.
 async function rotate(device, { room }) {
   return { had: await device.machine.invalidateGroupSession(new RoomId(room)) };
+}
+
+// holdKeys keeps the keys of what is said next to itself, until releaseKeys gives them away.
+async function holdKeys(device, { room }) {
+  await device.machine.invalidateGroupSession(new RoomId(room));
+  device.held = [];
+  return {};
+}
+
+async function releaseKeys(device) {
+  const held = device.held ?? [];
+  device.held = undefined;
+  for (const request of held) await device.perform(request);
+  return { requests: held.length };
+}
+
+// askKey asks every device of a user for the key of a session, as clients do that cannot read something.
+async function askKey(device, { room, session, user }) {
+  const body = {
+    algorithm: "m.megolm.v1.aes-sha2", room_id: room, session_id: session,
+    sender_key: device.machine.identityKeys.curve25519.toBase64(),
+  };
+  const content = { action: "request", body, request_id: randomUUID(), requesting_device_id: device.id };
+  await device.hs.text("PUT", path("sendToDevice", "m.room_key_request", randomUUID()), { messages: { [user]: { "*": content } } });
+  return {};
 }
 
 // crossSign gives the person keys of their own, or, with those of another device, signs this one with them.
@@ -204,6 +230,6 @@ async function logout(device) {
 }
 
 export const actions = {
-  askVerification, createRoom, crossSign, invite, join, leave, logout, members, openFile, pauseSync, refresh, resumeSync, rotate,
+  askKey, askVerification, createRoom, crossSign, holdKeys, invite, join, leave, logout, members, openFile, pauseSync, refresh, releaseKeys, resumeSync, rotate,
   send, sendFile, setState, trust, verifications, verify,
 };

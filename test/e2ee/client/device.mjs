@@ -223,7 +223,10 @@ export class Device {
     settings.sharingStrategy = this.strict ? CollectStrategy.identityBasedStrategy() : CollectStrategy.allDevices();
     if (room.encryption.rotation_period_msgs) settings.rotationPeriodMessages = BigInt(room.encryption.rotation_period_msgs);
     if (room.encryption.rotation_period_ms) settings.rotationPeriod = BigInt(room.encryption.rotation_period_ms) * 1000n;
-    for (const request of await this.machine.shareRoomKey(new RoomId(room.id), users(), settings)) await this.perform(request);
+    for (const request of await this.machine.shareRoomKey(new RoomId(room.id), users(), settings)) {
+      if (this.held) this.held.push(request); // keys that come later than what they open
+      else await this.perform(request);
+    }
     return JSON.parse(await this.machine.encryptRoomEvent(new RoomId(room.id), type, JSON.stringify(content)));
   }
 
