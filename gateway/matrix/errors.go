@@ -12,6 +12,8 @@ var (
 	ErrNotAsked = errors.New("matrix: the homeserver has not been asked yet")
 	// ErrUnreachable is part of what Ready says when the homeserver answers us but cannot deliver transactions to us.
 	ErrUnreachable = errors.New("matrix: the homeserver cannot reach our listener")
+	// ErrWrongKey is returned by New when the crypto file was written with another key than the one it is given.
+	ErrWrongKey = errors.New("matrix: the crypto file was written with another key")
 
 	// ErrUnsigned says that the bot's device carries no signature of the bot's own keys, and that only a person can change that:
 	// with the recovery key, with a backup that holds the seeds, or by giving the bot new keys.

@@ -90,6 +90,7 @@ var modules = map[string][]string{
 	"github.com/thesyncim/gopus":          {"voip/media"},
 	"google.golang.org/protobuf":          {"mqtt/convention"}, // encoding/protowire only
 	"golang.org/x/crypto":                 {"mqtt/broker", "gateway/matrix"},
+	"go.mau.fi/util":                      {"gateway/matrix"}, // what mautrix's interfaces speak of
 	"go.uber.org/goleak":                  {"tests"},
 	"github.com/rogpeppe/go-internal":     {"tests"},
 	"pgregory.net/rapid":                  {"tests"},
