@@ -236,19 +236,19 @@ func (s *cryptoStore) ResetMasterKeyTOFU(_ context.Context, u id.UserID, key id.
 	return s.put(bucketKeys, s.key(string(u)), keys)
 }
 
-// signatures on the keys of a user: by key, signer and the signer's key.
-type signatures map[id.Ed25519]map[id.UserID]map[id.Ed25519]string
+// signatureTree are the signatures on the keys of a user: by key, signer and the signer's key.
+type signatureTree map[id.Ed25519]map[id.UserID]map[id.Ed25519]string
 
 type signedRow struct {
 	User id.UserID
-	By   signatures
+	By   signatureTree
 }
 
 func (s *cryptoStore) signed(u id.UserID) (signedRow, error) {
 	r := signedRow{User: u}
 	_, err := s.get(bucketSigned, s.key(string(u)), &r)
 	if r.By == nil {
-		r.By = signatures{}
+		r.By = signatureTree{}
 	}
 	return r, err
 }
