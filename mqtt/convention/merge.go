@@ -69,6 +69,19 @@ type DeviceAlarm struct {
 // Identifiers come from announcements, so a stranger's part can claim those of somebody else's device, or tie two devices
 // together: Device.Parts says who takes part, and it is for the caller to ask people before a device grows.
 func Merge(parts []Part) []Device {
+	var out []Device
+	for _, group := range groups(ranked(parts)) {
+		out = append(out, mergeOne(group))
+	}
+	slices.SortFunc(out, func(a, b Device) int { return cmp.Compare(a.ID, b.ID) })
+	return out
+}
+
+// Join makes one device of parts, whatever their identifiers: somebody knows that they belong together. Else it is Merge.
+func Join(parts []Part) Device { return mergeOne(ranked(parts)) }
+
+// ranked sorts a copy of parts, those first that say most about a device.
+func ranked(parts []Part) []Part {
 	sorted := slices.Clone(parts)
 	kind, rank := map[Kind]int{}, map[string]int{}
 	for i, k := range Kinds() {
@@ -80,12 +93,7 @@ func Merge(parts []Part) []Device {
 	slices.SortStableFunc(sorted, func(a, b Part) int {
 		return cmp.Or(rank[a.Convention]-rank[b.Convention], cmp.Compare(a.Convention, b.Convention), kind[a.Kind]-kind[b.Kind], cmp.Compare(a.Key, b.Key))
 	})
-	var out []Device
-	for _, group := range groups(sorted) {
-		out = append(out, mergeOne(group))
-	}
-	slices.SortFunc(out, func(a, b Device) int { return cmp.Compare(a.ID, b.ID) })
-	return out
+	return sorted
 }
 
 // groups splits parts into those that are connected by identifiers; the order within a group is that of parts.
