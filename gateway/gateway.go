@@ -27,6 +27,7 @@ type Config struct {
 	Devices    Devices
 	Calls      Calls // nil: no device can be called
 	Rules      *Rules
+	Discovery  *Discovery // nil: announcements are not read
 	ServerName string
 	Bot        ids.UserID
 	Ghosts     bool   // each device has a user of its own (appservice mode)
@@ -73,6 +74,7 @@ type Gateway struct {
 	devices      *devices  // the router goroutine's
 	commands     *commands // the router goroutine's
 	answers      *limiter  // the router goroutine's
+	finder       *finder   // nil: announcements are not read
 	ids          *seenIDs  // the router goroutine's
 	marks        *marks
 	echo         *echo
@@ -151,6 +153,9 @@ func New(cfg Config) (*Gateway, error) {
 	if g.rooms, err = loadRooms(g); err != nil {
 		return nil, err
 	}
+	if g.finder, err = loadFinder(g); err != nil {
+		return nil, err
+	}
 	g.uncertain = newUncertain(g.store.Lanes(), g.now())
 	g.sender = newSender(g)
 	g.store.OnAppend(g.sender.wake)
@@ -202,7 +207,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	for _, part := range []func(context.Context) error{
-		g.readInbox, g.publishCommands, g.keepHouse,
+		g.readInbox, g.publishCommands, g.keepHouse, g.sendRequests, g.followTopics,
 		func(ctx context.Context) error { g.sender.run(ctx); return nil },
 	} {
 		wg.Go(func() {
@@ -256,6 +261,7 @@ func (g *Gateway) begin(b *batch) {
 		}
 	}
 	g.followRules(b, now)
+	g.followAnnounced(b, now)
 	if len(g.who.Load().owners) > 0 {
 		b.change.Append = append(b.change.Append, roomRecord(ids.ControlRoom, "", now))
 	}

@@ -273,11 +273,14 @@ func (g *Gateway) reacted(ctx context.Context, e room.Event) func(*batch) {
 			Key     string      `json:"key"`
 		} `json:"m.relates_to"`
 	}
-	if json.Unmarshal(e.Content, &c) != nil || c.RelatesTo.RelType != "m.annotation" || !strings.HasPrefix(c.RelatesTo.Key, "✅") {
+	if json.Unmarshal(e.Content, &c) != nil || c.RelatesTo.RelType != "m.annotation" {
 		return nothing
 	}
 	key, ok := g.directory.key(e.Room)
-	if !ok {
+	if ok && key == ids.ControlRoom {
+		return g.decided(ctx, e, c.RelatesTo.EventID, c.RelatesTo.Key)
+	}
+	if !ok || !strings.HasPrefix(c.RelatesTo.Key, "✅") {
 		return nothing
 	}
 	state, err := g.powers.get(ctx, e.Room, g.matrix, "")

@@ -149,6 +149,7 @@ func (g *Gateway) route(ctx context.Context, batches chan<- *batch, committed <-
 			b.due = true
 			g.nextTick = time.Time{}
 			g.commands.tick(b, g.now())
+			g.discoverTick(b, g.now())
 		case <-g.idleMarks.C:
 			items, again := g.marks.clear()
 			b.due = b.due || items != nil
@@ -232,6 +233,9 @@ func (g *Gateway) routeWaiting(b *batch) {
 // seal adds what the messages in b have changed of devices and marks.
 func (g *Gateway) seal(b *batch) {
 	b.change.Put = append(b.change.Put, g.devices.flush()...)
+	if g.finder != nil {
+		b.change.Put = g.finder.host.Flush(b.change.Put)
+	}
 	if items := g.marks.items(b.marks); items != nil {
 		b.change.Put = append(b.change.Put, items...)
 		g.idleMarks.Reset(markTime)
@@ -258,6 +262,7 @@ func (g *Gateway) routeOne(b *batch, m topic.Message) {
 	if g.phoneSaid(m) {
 		return
 	}
+	announced := g.discover(b, m)
 	rules := g.rules.Load()
 	rule, captures := rules.match(m.Topic)
 	if rule != nil && len(m.Topic) > maxTopic {
@@ -265,7 +270,10 @@ func (g *Gateway) routeOne(b *batch, m topic.Message) {
 		return
 	}
 	if rule == nil {
-		if !rules.Wants(m.Topic) {
+		if !announced && !rules.Wants(m.Topic) {
+			if m.Retained && g.finder != nil {
+				g.finder.parked.put(m)
+			}
 			g.metrics.unmatched.Inc()
 			g.unmatched.add(m)
 		}

@@ -135,9 +135,9 @@ func commandMessage(c *Command, now time.Time) topic.Message {
 	return topic.Message{Topic: c.Topic, Payload: []byte(c.Payload), QoS: c.QoS, Time: now}
 }
 
-// expectEcho waits for c to come back from an outside broker, if a rule reads its topic.
+// expectEcho waits for c to come back from an outside broker, if anybody reads its topic.
 func (g *Gateway) expectEcho(c *Command, now time.Time) (expected bool) {
-	if !g.cfg.Echoes || !g.rules.Load().Wants(c.Topic) {
+	if !g.cfg.Echoes || !g.Wants(c.Topic) {
 		return false
 	}
 	g.echo.expect(commandMessage(c, now))

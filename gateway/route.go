@@ -88,7 +88,7 @@ func render(s subject, m topic.Message) lane.Post {
 	}
 	k := media.KindOf(m.Payload)
 	if k.IsMedia() && s.rule.post == nil {
-		return mediaPost(s, m, k)
+		return mediaPost(s, m)
 	}
 	var note string
 	if s.rule.post != nil {
@@ -99,7 +99,7 @@ func render(s subject, m topic.Message) lane.Post {
 		}
 		note = fmt.Sprintf(" (the rule's post: %v)", err)
 		if k.IsMedia() {
-			return mediaPost(s, m, k)
+			return mediaPost(s, m)
 		}
 	}
 	name, _ := media.Text([]byte(label(s, m.Topic)), 200)
@@ -143,14 +143,19 @@ func scalar(s subject, m topic.Message, k media.Kind) map[string]string {
 }
 
 // mediaPost posts the payload as a file, as a picture where it is one.
-func mediaPost(s subject, m topic.Message, k media.Kind) lane.Post {
+func mediaPost(s subject, m topic.Message) lane.Post {
 	name, _ := media.Text([]byte(label(s, m.Topic)), 100)
-	p := lane.Post{Kind: lane.Media, MIME: "application/octet-stream", Name: name + ".bin", Data: m.Payload}
-	info, err := media.Inspect(m.Payload)
+	return filePost(name, m.Payload)
+}
+
+// filePost posts data as a file, as a picture where it is one. name is clean.
+func filePost(name string, data []byte) lane.Post {
+	p := lane.Post{Kind: lane.Media, MIME: "application/octet-stream", Name: name + ".bin", Data: data}
+	info, err := media.Inspect(data)
 	if err == nil {
 		p.MIME, p.Width, p.Height = info.MIME, info.Width, info.Height
 		p.Name = name + info.Ext
-		if stripped, err := media.Strip(m.Payload, info.MIME); err == nil {
+		if stripped, err := media.Strip(data, info.MIME); err == nil {
 			p.Data = stripped
 		} else {
 			p.MIME, p.Name = "application/octet-stream", name+".bin" // not what it says it is: nothing shows it

@@ -96,6 +96,7 @@ func (g *Gateway) RemoveDevice(ctx context.Context, id ids.DeviceID) error {
 		delete(g.devices.byID, id)
 		delete(g.devices.dirty, id)
 		g.directory.remove(id)
+		g.forgetFound(b, id)
 		g.phones.put(Phone{Device: id})
 		b.change.Put = append(b.change.Put, lane.Item{Space: spaceDevices, Key: string(id)})
 	})
@@ -203,7 +204,9 @@ func (rs *Rules) Try(m topic.Message) Tried {
 }
 
 // Wants says whether a message with this topic is for the gateway. Safe for concurrent use.
-func (g *Gateway) Wants(name string) bool { return g.rules.Load().Wants(name) }
+func (g *Gateway) Wants(name string) bool {
+	return g.rules.Load().Wants(name) || g.finder != nil && g.finder.host.Wants(name)
+}
 
 // RuleOf is the topic of the first rule that d had messages by and that still exists; "" when there is none.
 func (g *Gateway) RuleOf(d Device) string {

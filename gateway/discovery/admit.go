@@ -48,13 +48,14 @@ func (h *Host) ripen(g *group, now time.Time) time.Time {
 	h.refresh(g)
 	d := &g.dev.Is
 	g.original = strings.TrimSpace(d.Name + " " + d.ID)
-	free := func(id ids.DeviceID) bool {
-		return h.byID[id] == nil && (h.cfg.Taken == nil || !h.cfg.Taken(id))
+	free := func() bool {
+		id := ids.Device(g.original)
+		return h.byID[id] == nil && (h.cfg.Taken == nil || !h.cfg.Taken(id, g.original))
 	}
-	if !free(ids.Device(g.original)) { // somebody else's name and identifier: it may have them, but not the id
+	if !free() { // somebody else's name and identifier: it may have them, but not the id
 		g.original += " " + g.parts[0].key.convention + " " + g.parts[0].key.key
 	}
-	if !free(ids.Device(g.original)) {
+	if !free() {
 		h.left++
 		h.forget(g)
 		return time.Time{}

@@ -10,11 +10,13 @@ import (
 // Device is an admitted device: what it announced, and what is known of it now. Others than the owner of the Host read it
 // only in the owner's goroutine.
 type Device struct {
-	ID     ids.DeviceID
-	Is     convention.Device // its announcements, merged; Is.ID is an identifier of a convention, not ours
-	Values map[string]Value  // by DeviceReading.Name; a reading that never came is not there
-	Online Online
-	Since  time.Time // of Online
+	ID ids.DeviceID
+	// Original is what ID was made of: name and identifier when the device was first seen.
+	Original string
+	Is       convention.Device // its announcements, merged; Is.ID is an identifier of a convention, not ours
+	Values   map[string]Value  // by DeviceReading.Name; a reading that never came is not there
+	Online   Online
+	Since    time.Time // of Online
 }
 
 // Value is what a reading is now.

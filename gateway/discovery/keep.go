@@ -105,7 +105,7 @@ func (h *Host) saveGroup(g *group) {
 			r.Claims = append(r.Claims, [2]string{c.convention, c.identifier})
 		}
 	}
-	g.dev.ID = g.id
+	g.dev.ID, g.dev.Original = g.id, g.original
 	b, err := json.Marshal(r)
 	if err != nil {
 		panic(err) // strings and times only
@@ -226,7 +226,7 @@ func (h *Host) Start(now time.Time) {
 func (h *Host) restore(r record, loose map[partKey]*part, now time.Time) {
 	g := &group{
 		id: r.ID, original: r.Original, told: r.Told, stage: r.Stage, place: -1, began: r.Began, changed: r.Began, gone: r.Gone, known: map[string]bool{}, allowed: map[string]bool{}, alarms: map[string]bool{},
-		dev: Device{ID: r.ID, Online: r.Online, Since: r.Since, Values: map[string]Value{}}, stale: true,
+		dev: Device{ID: r.ID, Original: r.Original, Online: r.Online, Since: r.Since, Values: map[string]Value{}}, stale: true,
 	}
 	for _, name := range r.Known {
 		g.known[name] = true

@@ -1,0 +1,278 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatepost/gatepost/gateway/discovery"
+	"github.com/gatepost/gatepost/gateway/lane"
+	"github.com/gatepost/gatepost/gateway/media"
+	"github.com/gatepost/gatepost/gateway/room"
+	"github.com/gatepost/gatepost/internal/ids"
+	"github.com/gatepost/gatepost/internal/logkey"
+	"github.com/gatepost/gatepost/mqtt/convention"
+)
+
+// Owners are asked about few devices one by one; of many at once they hear in one message.
+const (
+	maxAsks  = 5 // in askTime
+	askTime  = 10 * time.Minute
+	maxNames = 10 // in one message
+)
+
+// asks remembers when owners were asked lately.
+type asks struct {
+	at      []time.Time
+	summary time.Time
+	again   time.Time // there is more to tell then; zero: there is not
+}
+
+// choice is what a reaction to a question means; "" nothing.
+func choice(key string) discovery.Decision {
+	switch {
+	case strings.HasPrefix(key, "✅"):
+		return discovery.Admit
+	case strings.HasPrefix(key, "🙈"):
+		return discovery.Ignore
+	case strings.HasPrefix(key, "🚫"):
+		return discovery.Block
+	}
+	return ""
+}
+
+// askOwners tells the control room which devices wait for a decision and were not told of yet.
+func (g *Gateway) askOwners(b *batch, now time.Time) {
+	f := g.finder
+	f.asks.again = time.Time{}
+	if len(g.who.Load().owners) == 0 {
+		return // `gatepost devices` lists them
+	}
+	var list []discovery.Proposal
+	for _, p := range f.host.Proposals() {
+		if p.Stage == discovery.Waiting && !p.Told {
+			list = append(list, p)
+		}
+	}
+	if len(list) == 0 {
+		return
+	}
+	f.asks.at = slices.DeleteFunc(f.asks.at, func(at time.Time) bool { return now.Sub(at) >= askTime || at.After(now) })
+	switch {
+	case len(f.asks.at)+len(list) <= maxAsks:
+		for _, p := range list {
+			b.change.Append = append(b.change.Append, question(p, now))
+			f.asks.at = append(f.asks.at, now)
+			f.host.Told(p.ID, p.Version)
+		}
+	case now.Sub(f.asks.summary) >= askTime || f.asks.summary.After(now):
+		f.asks.summary = now
+		b.change.Append = append(b.change.Append, flood(list, now))
+		for _, p := range list {
+			f.host.Told(p.ID, p.Version)
+		}
+	default:
+		f.asks.again = f.asks.summary.Add(askTime)
+		g.arm(f.asks.again)
+	}
+}
+
+// flood is one message about many devices.
+func flood(list []discovery.Proposal, now time.Time) lane.Record {
+	var names []string
+	for _, p := range list[:min(len(list), maxNames)] {
+		names = append(names, "“"+title(p.Name)+"”")
+	}
+	if len(list) > maxNames {
+		names = append(names, "…")
+	}
+	text := fmt.Sprintf("%s wait for a decision: %s.\n`gatepost devices` lists them all, with their ids; `gatepost devices admit|ignore|block ID` decides.", count(len(list), "new device"), strings.Join(names, ", "))
+	return lane.Record{Lane: ids.ControlRoom, ID: ids.NewULID(now), Class: lane.Event, At: now, Post: lane.Post{Kind: lane.Text, Text: text}}
+}
+
+// question asks the owners about one device.
+func question(p discovery.Proposal, now time.Time) lane.Record {
+	text := strings.Join(proposed(p), "\n")
+	text += fmt.Sprintf("\nReact with ✅ to admit it, 🙈 to ignore it, 🚫 to hear nothing of it again. Or: gatepost devices admit|ignore|block %s", p.ID)
+	clean, _ := media.Text([]byte(text), maxText)
+	return lane.Record{
+		Lane: ids.ControlRoom, ID: ids.NewULID(now), Class: lane.Event, At: now,
+		Post: lane.Post{Kind: lane.Text, Text: clean, Values: map[string]string{"proposal": string(p.ID), "version": p.Version}},
+	}
+}
+
+// proposed says in lines what a device would become. All names in it are the device's own, so they stand in quotes.
+func proposed(p discovery.Proposal) []string {
+	d := p.Is
+	name := "“" + title(p.Name) + "”"
+	about := strings.Join(slices.DeleteFunc([]string{
+		title(strings.ReplaceAll(string(d.Kind), "_", " ")), title(strings.TrimSpace(d.Manufacturer + " " + d.Model)), "through " + strings.Join(p.Conventions, " and "),
+	}, func(s string) bool { return s == "" }), ", ")
+	var out []string
+	if p.Into != "" {
+		out = append(out, fmt.Sprintf("The device %s (%s) wants to have more (%s).", name, p.Into, about))
+	} else {
+		out = append(out, fmt.Sprintf("A new device: %s (%s).", name, about))
+		where := "It would have a room " + name
+		if d.Area != "" {
+			where += ", in the space “" + title(d.Area) + "”"
+		}
+		out = append(out, where+".")
+	}
+	line := func(what string, all []string) {
+		if len(all) > maxNames {
+			all = append(all[:maxNames:maxNames], fmt.Sprintf("and %d more", len(all)-maxNames))
+		}
+		if len(all) > 0 {
+			out = append(out, what+": "+strings.Join(all, ", "))
+		}
+	}
+	var readings, commands, dangerous, events, alarms, refused []string
+	for _, r := range d.Readings {
+		if !r.Diagnostic && !r.Hidden {
+			readings = append(readings, title(r.Label))
+		}
+	}
+	for _, c := range d.Commands {
+		if c.Grade == convention.Dangerous {
+			dangerous = append(dangerous, "!"+c.Name)
+		} else {
+			commands = append(commands, "!"+c.Name)
+		}
+	}
+	for _, t := range d.Triggers {
+		events = append(events, title(t.Label))
+	}
+	for _, a := range d.Alarms {
+		alarms = append(alarms, title(a.Label))
+	}
+	for _, r := range d.Refused {
+		refused = append(refused, title(r.Name)+" ("+title(r.Reason)+")")
+	}
+	line("Readings", readings)
+	line("Commands", commands)
+	line("Dangerous commands", dangerous)
+	line("Events", events)
+	line("Alarms", alarms)
+	line("Not supported", refused)
+	for _, w := range p.Warnings {
+		out = append(out, "⚠ "+title(w)+".")
+	}
+	return out
+}
+
+// askedAbout reads which proposal an event of ours in the control room is about; "" none.
+func askedAbout(e room.Event) (id ids.DeviceID, version string) {
+	var c struct {
+		Gatepost struct {
+			Values struct {
+				Proposal ids.DeviceID `json:"proposal"`
+				Version  string       `json:"version"`
+			} `json:"values"`
+		} `json:"dev.gatepost"`
+	}
+	if json.Unmarshal(e.Content, &c) != nil {
+		return "", ""
+	}
+	return c.Gatepost.Values.Proposal, c.Gatepost.Values.Version
+}
+
+// decided takes a reaction in the control room: an owner's to a question of ours is the answer. nil when ctx ended.
+func (g *Gateway) decided(ctx context.Context, e room.Event, to ids.EventID, key string) func(*batch) {
+	nothing := func(*batch) {}
+	what := choice(key)
+	if what == "" || g.finder == nil || !g.who.Load().owner(e.Sender) {
+		return nothing
+	}
+	rctx, cancel := context.WithTimeout(ctx, powerRead)
+	defer cancel()
+	target, found, err := g.matrix.Event(rctx, e.Room, to)
+	if ctx.Err() != nil {
+		return nil
+	}
+	say := func(b *batch, text string) {
+		now := g.now()
+		b.change.Append = append(b.change.Append, answer(ids.ControlRoom, "", to, ids.NewULID(now), now, text))
+	}
+	if err != nil {
+		g.log.Warn("what a reaction is about can't be read", logkey.Room, ids.ControlRoom, logkey.Error, err)
+		return func(b *batch) {
+			say(b, "The homeserver does not tell what this was about. React again in a moment, or use `gatepost devices`.")
+		}
+	}
+	if !found || target.Sender != g.cfg.Bot {
+		return nothing
+	}
+	id, version := askedAbout(target)
+	if id == "" {
+		return nothing
+	}
+	return func(b *batch) { say(b, g.decide(b, id, what, version)) }
+}
+
+// decide does what an owner said, and says in words what came of it. It runs in the router goroutine.
+func (g *Gateway) decide(b *batch, id ids.DeviceID, what discovery.Decision, version string) string {
+	now := g.now()
+	p, _ := g.finder.host.Proposal(id)
+	n, err := g.finder.host.Decide(id, what, version, now)
+	if err != nil {
+		return fmt.Sprintf("Nothing was done: %v. `gatepost devices` lists what waits.", err)
+	}
+	g.heard(b, n, "", now)
+	name := "“" + title(p.Name) + "”"
+	switch {
+	case what == discovery.Ignore:
+		return name + " is ignored. `gatepost devices admit " + string(id) + "` changes that."
+	case what == discovery.Block:
+		return name + " is blocked: what it announces is not read. `gatepost devices` lists it."
+	case p.Stage == discovery.Blocked:
+		return name + " is not blocked any more; it can be admitted when it announces itself again."
+	case p.Into != "":
+		return name + " has what it wanted."
+	default:
+		return name + " is admitted. Its room: " + g.rooms.alias(ids.DeviceRoom(id))
+	}
+}
+
+// Proposals lists the devices that are not admitted: those that wait for a decision first.
+func (g *Gateway) Proposals(ctx context.Context) ([]discovery.Proposal, error) {
+	var out []discovery.Proposal
+	err := g.inside(ctx, func(*batch) {
+		if g.finder != nil {
+			out = g.finder.host.Proposals()
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// Decide admits, ignores or blocks a device, in the name of the owners, and says what came of it. The error is a refusal
+// with ErrNoDevice when no device with this id waits for it.
+func (g *Gateway) Decide(ctx context.Context, id ids.DeviceID, what discovery.Decision) (string, error) {
+	type result struct {
+		text string
+		err  error
+	}
+	out := make(chan result, 1)
+	err := g.inside(ctx, func(b *batch) {
+		if g.finder == nil {
+			out <- result{"", refusal{ErrNoDevice, "this gatepost reads no announcements (discovery: off)"}}
+			return
+		}
+		if _, ok := g.finder.host.Proposal(id); !ok {
+			out <- result{"", refusal{ErrNoDevice, fmt.Sprintf("no device %q waits, is ignored or blocked", id)}}
+			return
+		}
+		out <- result{g.decide(b, id, what, ""), nil}
+	})
+	if err != nil {
+		return "", err
+	}
+	r := <-out
+	return r.text, r.err
+}
