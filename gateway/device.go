@@ -14,15 +14,16 @@ import (
 
 // Device is what we know of a device. It is kept in the store's space "devices" as JSON.
 type Device struct {
-	ID       ids.DeviceID                 `json:"id"`
-	Original string                       `json:"original"` // the name before it became an id; two of them never share an id
-	Name     string                       `json:"name"`
-	Room     ids.RoomKey                  `json:"room"`
-	RoomName string                       `json:"room_name"`
-	Space    string                       `json:"space,omitempty"`
-	Rules    map[string]map[string]string `json:"rules"`    // captures by topic of the rules that had messages of it
-	Readings map[string]Reading           `json:"readings"` // by topic
-	Seen     time.Time                    `json:"seen"`
+	ID        ids.DeviceID                 `json:"id"`
+	Original  string                       `json:"original"` // the name before it became an id; two of them never share an id
+	Name      string                       `json:"name"`
+	Room      ids.RoomKey                  `json:"room"`
+	RoomName  string                       `json:"room_name"`
+	Space     string                       `json:"space,omitempty"`
+	Rules     map[string]map[string]string `json:"rules"`    // captures by topic of the rules that had messages of it
+	Readings  map[string]Reading           `json:"readings"` // by topic
+	Seen      time.Time                    `json:"seen"`
+	Announced bool                         `json:"-"` // itself, and is admitted; only in what Gateway.Devices gives
 
 	also []place // rooms besides Room that it speaks in
 }

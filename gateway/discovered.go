@@ -337,7 +337,7 @@ func (g *Gateway) pictured(b *batch, f *discovery.MediaNews, name string, now ti
 		g.devices.dirty[f.ID] = true
 	}
 	label, _ := media.Text([]byte(f.Name), 100)
-	r.Post = filePost(label, slices.Clone(f.Data))
+	r.Post = filePost(label, f.Data)
 	b.change.Append = append(b.change.Append, r)
 }
 

@@ -28,6 +28,7 @@ func (g *Gateway) Devices(ctx context.Context) ([]Device, error) {
 	err := g.inside(ctx, func(*batch) {
 		for _, d := range g.devices.byID {
 			c := *d
+			c.Announced = g.found(d.ID) != nil
 			c.Rules, c.Readings = maps.Clone(d.Rules), maps.Clone(d.Readings)
 			out = append(out, c)
 		}

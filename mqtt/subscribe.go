@@ -44,7 +44,7 @@ func (c *Client) subscribe(ctx context.Context, cn *conn) (note, err error) {
 	if cn.resumed && len(add)+len(drop) == 0 {
 		return nil, nil
 	}
-	have = slices.DeleteFunc(have, func(f topic.Filter) bool { return slices.Contains(drop, f) })
+	have, _ = topic.Delta(drop, have)
 	if err := c.save(have, slices.Concat(add, drop)); err != nil {
 		return nil, err
 	}

@@ -20,6 +20,10 @@ type control interface {
 	Unmatched(ctx context.Context) ([]unmatchedInfo, error)
 	// RemoveDevice forgets a device. Its room and history stay in Matrix; a rule that still matches makes it anew.
 	RemoveDevice(ctx context.Context, id string) error
+	// Proposals lists the devices that are not admitted, those that wait for a decision first.
+	Proposals(ctx context.Context) ([]proposalInfo, error)
+	// Decide admits, ignores or blocks one, and says in words what came of it.
+	Decide(ctx context.Context, device, decision string) (string, error)
 	Rooms(ctx context.Context) ([]roomInfo, error)
 	// Commands lists those that are not over, and recent ones, the latest first.
 	Commands(ctx context.Context) ([]commandInfo, error)
@@ -41,13 +45,14 @@ type control interface {
 
 // deviceInfo is one device.
 type deviceInfo struct {
-	ID       string    `json:"id"`
-	Name     string    `json:"name"`
-	Rule     string    `json:"rule,omitempty"` // the topic of its rule; "" when there is none any more
-	Room     string    `json:"room"`           // room key
-	RoomID   string    `json:"room_id,omitempty"`
-	User     string    `json:"user,omitempty"`
-	LastSeen time.Time `json:"last_seen,omitzero"`
+	ID        string    `json:"id"`
+	Name      string    `json:"name"`
+	Rule      string    `json:"rule,omitempty"`      // the topic of its rule; "" when there is none any more
+	Announced bool      `json:"announced,omitempty"` // by itself
+	Room      string    `json:"room"`                // room key
+	RoomID    string    `json:"room_id,omitempty"`
+	User      string    `json:"user,omitempty"`
+	LastSeen  time.Time `json:"last_seen,omitzero"`
 }
 
 // unmatchedInfo is a topic that no rule wants.
@@ -142,6 +147,8 @@ const (
 	verbDevices      = "devices"
 	verbUnmatched    = "unmatched"
 	verbRemoveDevice = "remove-device"
+	verbProposals    = "proposals"
+	verbDecide       = "decide"
 	verbRooms        = "rooms"
 	verbCommands     = "commands"
 	verbOutbox       = "outbox"
@@ -160,6 +167,11 @@ func serveControl(s *admin.Server, c control) {
 	handle(s, verbUnmatched, func(ctx context.Context, _ nothing) ([]unmatchedInfo, error) { return c.Unmatched(ctx) })
 	handle(s, verbRemoveDevice, func(ctx context.Context, r deviceRequest) (nothing, error) {
 		return nothing{}, c.RemoveDevice(ctx, r.Device)
+	})
+	handle(s, verbProposals, func(ctx context.Context, _ nothing) ([]proposalInfo, error) { return c.Proposals(ctx) })
+	handle(s, verbDecide, func(ctx context.Context, r decideRequest) (decideReply, error) {
+		text, err := c.Decide(ctx, r.Device, r.Decision)
+		return decideReply{text}, err
 	})
 	handle(s, verbRooms, func(ctx context.Context, _ nothing) ([]roomInfo, error) { return c.Rooms(ctx) })
 	handle(s, verbCommands, func(ctx context.Context, _ nothing) ([]commandInfo, error) { return c.Commands(ctx) })
@@ -188,7 +200,7 @@ func serveControl(s *admin.Server, c control) {
 // serveWithoutMatrix registers the verbs of a gateway without a matrix section: there is a backup, and nothing to list.
 func serveWithoutMatrix(s *admin.Server, backup func(context.Context, io.Writer) error) {
 	for _, verb := range []string{
-		verbDevices, verbUnmatched, verbRemoveDevice, verbRooms, verbCommands, verbOutbox, verbDeadLetters, verbDeadLetter,
+		verbDevices, verbUnmatched, verbRemoveDevice, verbProposals, verbDecide, verbRooms, verbCommands, verbOutbox, verbDeadLetters, verbDeadLetter,
 		verbRetry, verbDrop, verbSend, verbRunCommand, verbCalls,
 	} {
 		s.Handle(verb, func(context.Context, json.RawMessage) (any, error) {

@@ -38,6 +38,21 @@ func (f *fakeGateway) Unmatched(context.Context) ([]unmatchedInfo, error) {
 	return []unmatchedInfo{{Topic: "stat/x", Messages: 3, Bytes: 12, LastSeen: when}}, nil
 }
 
+func (f *fakeGateway) Proposals(context.Context) ([]proposalInfo, error) {
+	return []proposalInfo{
+		{ID: "lamp-1", State: "waiting", Name: "Lamp\x1b[2J", Kind: "lamp", Model: "Acme L1", Conventions: []string{"homeassistant"}, Commands: []string{"on", "reset"}, Dangerous: []string{"reset"}, Since: when},
+		{ID: "rogue-1", State: "blocked", Name: "Rogue"},
+	}, nil
+}
+
+func (f *fakeGateway) Decide(_ context.Context, device, decision string) (string, error) {
+	if device != "lamp-1" {
+		return "", &admin.Error{Code: admin.NotFound, Text: "no such device waits"}
+	}
+	f.note(decision, device)
+	return "Done.", nil
+}
+
 func (f *fakeGateway) RemoveDevice(_ context.Context, id string) error {
 	if id != "old" {
 		return &admin.Error{Code: admin.Refused, Text: id + " has a rule; remove that first"}
@@ -195,6 +210,13 @@ func TestCommandLineAgainstARunningGateway(t *testing.T) {
 		done  string // what the gateway was asked to do
 	}{
 		{args: "devices", out: []string{"DEVICE  NAME", "porch   Porch \uFFFD[31mred  home/{device}", "old", "(none)", "(being made)"}},
+		{args: "devices", out: []string{"1 new device waiting for a decision", "lamp-1  Lamp\uFFFD[2J  waiting  lamp  Acme L1  homeassistant  2 (1 dangerous)"}},
+		{args: "devices list --waiting", out: []string{"lamp-1", "rogue-1  Rogue", "blocked"}},
+		{args: "devices list --waiting --json", out: []string{`"dangerous": [`, `"state": "blocked"`}},
+		{args: "devices admit lamp-1", out: []string{"Done."}, done: "admit lamp-1"},
+		{args: "devices ignore lamp-1", out: []string{"Done."}, done: "ignore lamp-1"},
+		{args: "devices block lamp-1", out: []string{"Done."}, done: "block lamp-1"},
+		{args: "devices admit nobody", code: 1, err: "no such device waits"},
 		{args: "devices list --json", out: []string{`"last_seen": "2026-11-22T16:00:00Z"`, `"Porch \u001b[31mred"`}},
 		{args: "devices list --unmatched", out: []string{"TOPIC", "stat/x  3         12"}},
 		{args: "devices remove old", out: []string{"old is forgotten."}, done: "remove old"},

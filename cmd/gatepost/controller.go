@@ -40,6 +40,7 @@ func (c *controller) Devices(ctx context.Context) ([]deviceInfo, error) {
 	var out []deviceInfo
 	for _, v := range list {
 		i := deviceInfo{ID: string(v.ID), Name: v.Name, Room: string(v.Room), RoomID: string(rooms[v.Room]), User: string(c.d.matrix.Ghost(v.ID)), LastSeen: v.Seen}
+		i.Announced = v.Announced
 		i.Rule = c.d.gateway.RuleOf(v)
 		out = append(out, i)
 	}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/gatepost/gatepost/gateway/discovery"
 )
 
 func (a *app) jsonFlag(cmd *cobra.Command) *cobra.Command {
@@ -18,38 +20,54 @@ func (a *app) jsonFlag(cmd *cobra.Command) *cobra.Command {
 func (a *app) devicesCommand() *cobra.Command {
 	parent := &cobra.Command{
 		Use:   "devices",
-		Short: "List and remove devices",
+		Short: "List, admit and remove devices",
 		Args:  noSubcommand,
 		RunE:  func(*cobra.Command, []string) error { return a.listDevices(false) },
 		Example: `  gatepost devices
   gatepost devices list --unmatched
+  gatepost devices list --waiting
+  gatepost devices admit porch-lamp-1f2e3d4c5b6a
   gatepost devices remove porch`,
 	}
-	var unmatched bool
+	var unmatched, waiting bool
 	list := a.jsonFlag(&cobra.Command{
 		Use:   "list",
-		Short: "List the devices that a rule has matched",
+		Short: "List the devices",
 		Args:  args(cobra.NoArgs),
-		RunE:  func(*cobra.Command, []string) error { return a.listDevices(unmatched) },
-	})
-	list.Flags().BoolVar(&unmatched, "unmatched", false, "recent topics that no rule wants, instead")
-	a.jsonFlag(parent)
-	parent.AddCommand(list, &cobra.Command{
-		Use:   "remove DEVICE",
-		Short: "Forget a device",
-		Long: `Forget a device that is gone: its state and its place in lists. The Matrix room
-stays as it is, with its history. If a rule still matches what it publishes it comes
-back with its next message.`,
-		Example: "  gatepost devices remove porch",
-		Args:    args(cobra.ExactArgs(1)),
-		RunE: func(_ *cobra.Command, words []string) error {
-			if err := a.ask(verbRemoveDevice, deviceRequest{words[0]}, nil); err != nil {
-				return err
+		RunE: func(*cobra.Command, []string) error {
+			if waiting {
+				return a.listProposals()
 			}
-			_, err := fmt.Fprintf(a.out, "%s is forgotten.\n", clean(words[0], 0))
-			return err
+			return a.listDevices(unmatched)
 		},
 	})
+	list.Flags().BoolVar(&waiting, "waiting", false, "those that announced themselves and are not admitted, instead")
+	list.Flags().BoolVar(&unmatched, "unmatched", false, "recent topics that no rule wants, instead")
+	list.MarkFlagsMutuallyExclusive("unmatched", "waiting")
+	a.jsonFlag(parent)
+	parent.AddCommand(list,
+		a.decideCommand(discovery.Admit, "Give a device that announced itself its room", `Give a device that announced itself its room, or an admitted one what it wants to have
+in addition. The same as reacting with ✅ in the control room. One that is blocked is
+read again, and waits for a decision when it next announces itself.`),
+		a.decideCommand(discovery.Ignore, "Leave a device without a room", `Leave a device that announced itself without a room, and ask nobody again. It can be
+admitted later.`),
+		a.decideCommand(discovery.Block, "Read no announcement of a device any more", `Forget what a device announced, and read no more of it until it is admitted.`),
+		&cobra.Command{
+			Use:   "remove DEVICE",
+			Short: "Forget a device",
+			Long: `Forget a device that is gone: its state and its place in lists. The Matrix room
+stays as it is, with its history. If a rule still matches what it publishes it comes
+back with its next message.`,
+			Example: "  gatepost devices remove porch",
+			Args:    args(cobra.ExactArgs(1)),
+			RunE: func(_ *cobra.Command, words []string) error {
+				if err := a.ask(verbRemoveDevice, deviceRequest{words[0]}, nil); err != nil {
+					return err
+				}
+				_, err := fmt.Fprintf(a.out, "%s is forgotten.\n", clean(words[0], 0))
+				return err
+			},
+		})
 	return parent
 }
 
@@ -69,7 +87,7 @@ func (a *app) listDevices(unmatched bool) error {
 	if err := a.ask(verbDevices, nil, &devices); err != nil {
 		return err
 	}
-	return list(a, devices, "No device yet. `gatepost devices list --unmatched` shows what comes in and matches no rule.",
+	if err := list(a, devices, "No device yet. `gatepost devices list --unmatched` shows what comes in and matches no rule.",
 		[]string{"DEVICE", "NAME", "RULE", "ROOM", "SEEN"},
 		func(d deviceInfo) []string {
 			rule, room := d.Rule, d.RoomID
@@ -79,8 +97,14 @@ func (a *app) listDevices(unmatched bool) error {
 			if room == "" {
 				room = "(being made)"
 			}
+			if d.Announced && d.Rule == "" {
+				rule = "(announced)"
+			}
 			return []string{d.ID, d.Name, rule, room, age(now, d.LastSeen)}
-		})
+		}); err != nil || a.json {
+		return err
+	}
+	return a.listWaiting()
 }
 
 func (a *app) roomsCommand() *cobra.Command {

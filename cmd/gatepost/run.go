@@ -207,8 +207,14 @@ func (d *daemon) buildGateway() error {
 		return err
 	}
 	cfg.Calls = d.calls
+	if cfg.Discovery, err = d.discovery(); err != nil {
+		return err
+	}
 	if d.gateway, err = gateway.New(cfg); err != nil {
 		return err
+	}
+	if d.client != nil {
+		return d.client.SetFilters(context.Background(), d.gateway.Filters()) // it is not connected yet
 	}
 	return nil
 }
@@ -400,7 +406,7 @@ func (d *daemon) reload(ctx context.Context, r *config.Reloader) {
 			err = d.gateway.Reload(ctx, rules, people(cfg), cfg.Timezone)
 		}
 		if err == nil && d.client != nil {
-			err = d.client.SetFilters(ctx, rules.Filters())
+			err = d.client.SetFilters(ctx, d.gateway.Filters())
 		}
 		if err != nil {
 			d.p.Log.Error("the new configuration could not be put in place", logkey.Error, err.Error())

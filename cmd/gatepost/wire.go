@@ -95,7 +95,8 @@ func checkWiring(cfg *config.Config) (warnings []string, err error) {
 			errs = append(errs, cfg.At("mqtt.url", err))
 		}
 	}
-	errs = append(errs, checkBroker(cfg), checkTURN(cfg), checkMedia(cfg))
+	_, err = conventions(cfg)
+	errs = append(errs, err, checkBroker(cfg), checkTURN(cfg), checkMedia(cfg))
 	return warnings, config.Join(errs...)
 }
 

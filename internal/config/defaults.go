@@ -23,7 +23,7 @@ func setDefaults(v reflect.Value) {
 }
 
 func (c *Config) defaults() {
-	c.Discovery = "off"
+	c.Discovery = "ask"
 	c.Timezone = time.Local
 }
 

@@ -53,7 +53,7 @@ func TestSmall(t *testing.T) {
 			Queue:    &MQTTQueue{Messages: 100_000, Bytes: 64 << 20, Full: QueueDropOldest},
 			Retained: &MQTTRetained{Messages: 50_000, Bytes: 64 << 20},
 		},
-		Discovery: "off",
+		Discovery: "ask",
 		Devices:   []Device{{Topic: "sensors/{device}/{reading}", Class: "event"}},
 		Timezone:  time.Local,
 		Store:     Store{Path: dir + "/data", MaxSize: 256 << 20},
@@ -122,8 +122,8 @@ func TestEverythingWarns(t *testing.T) {
 	}
 	slices.Sort(got)
 	want := []string{
-		"card", "conventions", "crypto", "devices[0].alarms", "devices[0].keys",
-		"devices[0].silence", "devices[0].snapshot", "discovery",
+		"card", "crypto", "devices[0].alarms", "devices[0].keys",
+		"devices[0].silence", "devices[0].snapshot",
 		"matrix.owners", "mqtt.anonymous",
 	}
 	if !slices.Equal(got, want) {

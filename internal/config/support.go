@@ -34,8 +34,6 @@ func notYet() []missing {
 	return []missing{
 		{path: "matrix.encryption", when: encrypted, refuse: true, text: noEncryption},
 		{path: "devices[].encryption", when: encrypted, refuse: true, text: noEncryption},
-		{path: "discovery", when: anyOf("ask", "auto"), text: "%q: this version discovers no devices; only the rules under devices count"},
-		{path: "conventions", text: "this version discovers no devices; the key has no effect"},
 		{path: "matrix.members[].hours", refuse: true, text: "is not possible: this version does not look at the hour"},
 		{path: "devices[].silence", text: "this version does not watch for silence; the key has no effect"},
 		{path: "devices[].alarms", text: "this version raises no alarms of its own; the key has no effect"},

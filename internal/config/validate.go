@@ -39,7 +39,7 @@ func validate(c *Config, r *report) {
 	}
 	for i, name := range c.Conventions {
 		if at := item("conventions", i); !r.failed[at] && !conventionForm.MatchString(name) {
-			r.fail(at, "%s is not the name of a convention such as homeassistant", quote(name))
+			r.fail(at, "%s is not the name of a convention such as homeassistant, or name=prefix", quote(name))
 		}
 	}
 	r.devices(c)
@@ -47,7 +47,7 @@ func validate(c *Config, r *report) {
 	r.listeners(c)
 }
 
-var conventionForm = regexp.MustCompile(`^[a-z0-9_]{1,64}$`)
+var conventionForm = regexp.MustCompile(`^[a-z0-9_]{1,64}(=.{1,255})?$`)
 
 // any says that the file has one of the keys.
 func (r *report) any(paths ...string) bool {

@@ -15,9 +15,13 @@ import (
 func Cover(wanted []Filter) []Filter {
 	sorted := slices.Clone(wanted)
 	slices.SortFunc(sorted, compare)
-	var out []Filter
-	for _, f := range sorted {
+	var out, exact []Filter
+	for _, f := range slices.Compact(sorted) {
 		if f.s == "" {
+			continue
+		}
+		if !strings.ContainsAny(f.s, "+#") { // overlaps what covers it, and nothing else; there may be thousands
+			exact = append(exact, f)
 			continue
 		}
 		for i := 0; i < len(out); {
@@ -30,6 +34,12 @@ func Cover(wanted []Filter) []Filter {
 			i = 0 // a wider f may now reach those it has passed
 		}
 		out = append(out, f)
+	}
+	wide := out
+	for _, f := range exact {
+		if !slices.ContainsFunc(wide, func(w Filter) bool { return w.Match(f.s) }) {
+			out = append(out, f)
+		}
 	}
 	slices.SortFunc(out, compare)
 	return out
@@ -71,9 +81,13 @@ func Delta(old, want []Filter) (subscribe, unsubscribe []Filter) {
 
 // without gives what of a is not in b, sorted, each once.
 func without(a, b []Filter) []Filter {
+	there := make(map[Filter]bool, len(b))
+	for _, f := range b {
+		there[f] = true
+	}
 	var out []Filter
 	for _, f := range a {
-		if !slices.Contains(b, f) {
+		if !there[f] {
 			out = append(out, f)
 		}
 	}
