@@ -3,6 +3,7 @@ package gateway
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -286,7 +287,8 @@ func (m *memRooms) Event(_ context.Context, _ ids.RoomID, e ids.EventID) (room.E
 	defer m.mu.Unlock()
 	for _, p := range m.posts {
 		if m.sent[p.ID] == e {
-			return room.Event{ID: e, Sender: p.user, Content: fmt.Appendf(nil, `{"dev.gatepost":{"device":%q}}`, p.Device)}, true, nil
+			about, _ := json.Marshal(map[string]any{"device": p.Device, "values": p.Post.Values})
+			return room.Event{ID: e, Sender: p.user, Content: fmt.Appendf(nil, `{"dev.gatepost":%s}`, about)}, true, nil
 		}
 	}
 	return room.Event{}, false, nil
