@@ -77,6 +77,7 @@ type Post struct {
 	HTML      string            `json:"html,omitempty"`       // made by the gateway only; "" none
 	Values    map[string]string `json:"values,omitempty"`     // for "dev.gatepost".values
 	RelatesTo ids.EventID       `json:"relates_to,omitempty"` // a reply to it (text, notice, media), else what Kind says
+	Replaces  ids.EventID       `json:"replaces,omitempty"`   // text, notice: it is edited to say this (m.replace); "" a new event
 	Mentions  []ids.UserID      `json:"mentions,omitempty"`
 	MIME      string            `json:"mime,omitempty"`
 	Name      string            `json:"name,omitempty"` // file name

@@ -151,7 +151,11 @@ func (c *Client) takeTransaction(w http.ResponseWriter, r *http.Request) (status
 	if len(events) == 0 {
 		return http.StatusOK, "", ""
 	}
-	fresh, err := c.cfg.Inbox.Accept(SourceAppservice, txn, events)
+	err = c.book.apply(events)
+	fresh := 0
+	if err == nil {
+		fresh, err = c.cfg.Inbox.Accept(SourceAppservice, txn, events)
+	}
 	if err != nil {
 		c.cfg.Log.Error("transaction not stored", logkey.Count, len(events), logkey.Error, err)
 		c.askAgain() // with a ping, or Synapse would wait up to 512 s longer than it takes us to store again

@@ -29,6 +29,8 @@ type Client struct {
 	abilities atomic.Pointer[Abilities] // nil before the first successful Probe
 	token     atomic.Pointer[string]    // account mode: the access token in use
 	devices   deviceSet
+	book      *roomBook
+	engine    *engine // nil without encryption
 	uploads   uploadMemo
 
 	listener net.Listener  // set by Listen, used up by Run
@@ -60,6 +62,12 @@ func New(cfg Config) (*Client, error) {
 	c.health.set(partProbe, ErrNotAsked)
 	if cfg.Token != "" {
 		c.token.Store(&cfg.Token)
+	}
+	c.book = newRoomBook(c)
+	if cfg.Crypto != nil {
+		if c.engine, err = newEngine(c, *cfg.Crypto); err != nil {
+			return nil, err
+		}
 	}
 	return c, nil
 }
@@ -122,6 +130,9 @@ func (c *Client) Run(ctx context.Context) error {
 	err := c.serve(ctx)
 	cancel()
 	wg.Wait()
+	if c.engine != nil {
+		err = errors.Join(err, c.engine.stop())
+	}
 	return err
 }
 

@@ -68,6 +68,9 @@ type Config struct {
 	Secrets  Secrets // required with Password
 
 	Inbox Inbox // required to Run
+	// Crypto makes the bot take part in encrypted rooms; nil: nothing is sent to them. It needs Secrets, and a build that
+	// CanEncrypt.
+	Crypto *CryptoConfig
 	// MaxUpload is the largest media in bytes that is tried, besides what the homeserver allows; 0 means 64 MiB.
 	MaxUpload int64
 	Now       func() time.Time // nil means time.Now
@@ -135,6 +138,16 @@ func (cfg *Config) check() (*url.URL, error) {
 		}
 	default:
 		bad("Mode: %q is neither %q nor %q", cfg.Mode, Appservice, Account)
+	}
+	if cfg.Crypto != nil {
+		copied := *cfg.Crypto
+		cfg.Crypto = &copied
+		if err := cfg.Crypto.check(); err != nil {
+			errs = append(errs, err)
+		}
+		if cfg.Secrets == nil {
+			bad("Secrets: missing; they say which device the bot had")
+		}
 	}
 	return base, errors.Join(errs...)
 }

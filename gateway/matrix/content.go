@@ -8,6 +8,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"maunium.net/go/mautrix/crypto/attachment"
+
 	"github.com/gatepost/gatepost/gateway/lane"
 	"github.com/gatepost/gatepost/internal/ids"
 )
@@ -37,16 +39,40 @@ type mark struct {
 
 // eventContent is the content of what we send. Fields are in the order that reads best; homeservers sort them anyway.
 type eventContent struct {
-	MsgType   string     `json:"msgtype,omitempty"`
-	Body      *string    `json:"body,omitempty"`
-	Format    string     `json:"format,omitempty"`
-	HTML      string     `json:"formatted_body,omitempty"`
-	URL       string     `json:"url,omitempty"`
-	FileName  string     `json:"filename,omitempty"`
-	Info      *mediaInfo `json:"info,omitempty"`
-	RelatesTo *relation  `json:"m.relates_to,omitempty"`
-	Mentions  mentions   `json:"m.mentions"`
-	Gatepost  mark       `json:"dev.gatepost"`
+	MsgType   string      `json:"msgtype,omitempty"`
+	Body      *string     `json:"body,omitempty"`
+	Format    string      `json:"format,omitempty"`
+	HTML      string      `json:"formatted_body,omitempty"`
+	URL       string      `json:"url,omitempty"`
+	File      *sealedFile `json:"file,omitempty"`
+	FileName  string      `json:"filename,omitempty"`
+	Info      *mediaInfo  `json:"info,omitempty"`
+	RelatesTo *relation   `json:"m.relates_to,omitempty"`
+	Mentions  mentions    `json:"m.mentions"`
+	New       *newContent `json:"m.new_content,omitempty"`
+	Gatepost  mark        `json:"dev.gatepost"`
+}
+
+// newContent is what an edited event says now (Client-Server API, "Event replacements").
+type newContent struct {
+	MsgType  string   `json:"msgtype"`
+	Body     string   `json:"body"`
+	Format   string   `json:"format,omitempty"`
+	HTML     string   `json:"formatted_body,omitempty"`
+	Mentions mentions `json:"m.mentions"`
+	Gatepost mark     `json:"dev.gatepost"`
+}
+
+// sealedFile is encrypted media (Client-Server API, "Sending encrypted attachments").
+type sealedFile struct {
+	attachment.EncryptedFile
+	URL string `json:"url"`
+}
+
+// placed says where the media of a record was put: in the clear, or encrypted.
+type placed struct {
+	mxc  string
+	file *sealedFile
 }
 
 type mediaInfo struct {
@@ -114,8 +140,8 @@ func values(in map[string]string) map[string]string {
 	return out
 }
 
-// contentOf is the event that r becomes: its type and its content. mxc is where the media of a Media post was put.
-func contentOf(r lane.Record, mxc string) (typ string, content []byte, err error) {
+// contentOf is the event that r becomes: its type and its content of at most limit bytes.
+func contentOf(r lane.Record, at placed, limit int) (typ string, content []byte, err error) {
 	p := r.Post
 	c := eventContent{Gatepost: markOf(r)}
 	if p.Kind == lane.Reaction {
@@ -145,7 +171,7 @@ func contentOf(r lane.Record, mxc string) (typ string, content []byte, err error
 		c.MsgType = "m.notice"
 	case lane.Media:
 		kind := mediaType(p.MIME)
-		c.MsgType, c.URL, c.FileName = messageType(kind), mxc, fileName(p.Name, kind)
+		c.MsgType, c.URL, c.File, c.FileName = messageType(kind), at.mxc, at.file, fileName(p.Name, kind)
 		c.Info = &mediaInfo{MIME: kind, Size: len(p.Data), Width: max(p.Width, 0), Height: max(p.Height, 0)}
 		if body == "" {
 			body = c.FileName
@@ -153,7 +179,12 @@ func contentOf(r lane.Record, mxc string) (typ string, content []byte, err error
 	default:
 		return "", nil, fmt.Errorf("no event for a post of kind %q", p.Kind)
 	}
-	content, err = fit(c)
+	if p.Replaces != "" && p.Kind != lane.Media {
+		c.RelatesTo = &relation{Type: "m.replace", Event: p.Replaces}
+		c.New = &newContent{MsgType: c.MsgType, Format: c.Format, Mentions: c.Mentions, Gatepost: c.Gatepost}
+		limit /= 2 // everything is said twice
+	}
+	content, err = fit(c, limit)
 	return "m.room.message", content, err
 }
 
@@ -174,26 +205,44 @@ func callContent(p lane.Post, m mark) ([]byte, error) {
 	return raw, err
 }
 
-// fit encodes c, and cuts its body with a note where it is too large: first goes the HTML, which says the same.
-func fit(c eventContent) ([]byte, error) {
+// fit encodes c, and cuts its body with a note where it is larger than limit: first goes the HTML, which says the same.
+func fit(c eventContent, limit int) ([]byte, error) {
 	raw, err := encode(c)
-	if err != nil || len(raw) <= maxEventContent {
-		return raw, err
+	if err != nil || len(raw) <= limit {
+		return edited(c, raw, err)
 	}
 	c.Format, c.HTML = "", ""
-	if raw, err = encode(c); err != nil || len(raw) <= maxEventContent {
-		return raw, err
+	if raw, err = encode(c); err != nil || len(raw) <= limit {
+		return edited(c, raw, err)
 	}
-	room := maxEventContent - (len(raw) - jsonSize(*c.Body)) - len(cutNote)
+	room := limit - (len(raw) - jsonSize(*c.Body)) - len(cutNote)
 	if room < 0 && c.Gatepost.Values != nil { // control characters take six bytes each
 		c.Gatepost.Values = nil
-		return fit(c)
+		return fit(c, limit)
 	}
 	if room < 0 {
-		return nil, fmt.Errorf("%d bytes besides the body: too large for an event", maxEventContent-room)
+		return nil, fmt.Errorf("%d bytes besides the body: too large for an event", limit-room)
 	}
 	body := jsonCut(*c.Body, room) + cutNote
 	c.Body = &body
+	raw, err = encode(c)
+	return edited(c, raw, err)
+}
+
+// edited is c once more when it is an edit: with what it says as the new content, and as a star and the text for clients
+// that do not know edits.
+func edited(c eventContent, raw []byte, err error) ([]byte, error) {
+	if err != nil || c.New == nil {
+		return raw, err
+	}
+	n := *c.New
+	n.Body, n.Format, n.HTML, n.Gatepost = *c.Body, c.Format, c.HTML, c.Gatepost
+	c.New = &n
+	body := "* " + *c.Body
+	c.Body = &body
+	if c.HTML != "" {
+		c.HTML = "* " + c.HTML
+	}
 	return encode(c)
 }
 

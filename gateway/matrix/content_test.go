@@ -44,7 +44,7 @@ func TestContent(t *testing.T) {
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			typ, raw, err := contentOf(lane.Record{ID: "01", Device: "d", Topic: "t", Class: lane.Alarm, At: at, Post: c.post}, "mxc://a/b")
+			typ, raw, err := contentOf(lane.Record{ID: "01", Device: "d", Topic: "t", Class: lane.Alarm, At: at, Post: c.post}, placed{mxc: "mxc://a/b"}, maxEventContent)
 			if err != nil || typ != c.typ || string(raw) != c.want {
 				t.Errorf("%s %v\n%s\nwant\n%s", typ, err, raw, c.want)
 			}
@@ -67,7 +67,7 @@ func TestContentFits(t *testing.T) {
 			{Kind: lane.Media, Text: long, MIME: long, Name: long, Values: many},
 			{Kind: lane.Reaction, Text: long, RelatesTo: "$e", Values: many},
 		} {
-			typ, raw, err := contentOf(lane.Record{ID: "01", Device: "d", Topic: long, Post: p}, "mxc://a/b")
+			typ, raw, err := contentOf(lane.Record{ID: "01", Device: "d", Topic: long, Post: p}, placed{mxc: "mxc://a/b"}, maxEventContent)
 			if err != nil || !json.Valid(raw) || !utf8.Valid(raw) {
 				t.Errorf("%s %s: %v", name, typ, err)
 			}
@@ -92,7 +92,7 @@ func FuzzContent(f *testing.F) {
 		times = min(max(times, 1), 70000/max(len(text), 1)+1)
 		for _, k := range []lane.Kind{lane.Text, lane.Media} {
 			r := lane.Record{ID: "01", Topic: topic, Post: lane.Post{Kind: k, Text: strings.Repeat(text, times), HTML: html, MIME: kind, Name: name, Values: map[string]string{topic: text}}}
-			_, raw, err := contentOf(r, "mxc://a/b")
+			_, raw, err := contentOf(r, placed{mxc: "mxc://a/b"}, maxEventContent)
 			if err != nil || len(raw) > maxEventContent || !json.Valid(raw) || !utf8.Valid(raw) {
 				t.Fatalf("%d bytes, %v", len(raw), err)
 			}

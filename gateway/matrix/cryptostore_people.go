@@ -339,4 +339,3 @@ func (s *cryptoStore) DeleteSecret(_ context.Context, name id.Secret) error {
 	s.set(bucketSelf, s.key("secret", string(name)), nil)
 	return nil
 }
-

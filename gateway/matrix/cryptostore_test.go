@@ -382,4 +382,3 @@ func TestStoreIndicesAreSmall(t *testing.T) {
 		t.Errorf("%d rows, %d bytes", rows, size)
 	}
 }
-

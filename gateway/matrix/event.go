@@ -11,11 +11,14 @@ import (
 
 // kinds are the event types that matter to the gateway; all others are dropped before they are stored.
 var kinds = [...]string{
-	"m.room.message", "m.reaction", "m.room.redaction",
+	"m.room.message", kindEncrypted, "m.reaction", "m.room.redaction",
 	"m.call.invite", "m.call.answer", "m.call.candidates", "m.call.select_answer", "m.call.reject", "m.call.hangup", "m.call.negotiate",
 	"m.call.sdp_stream_metadata_changed", "org.matrix.call.sdp_stream_metadata_changed",
 	"m.room.member", "m.room.power_levels", "m.room.join_rules", "m.room.encryption", "m.room.tombstone", "m.room.create",
 }
+
+// kindEncrypted is the type of what is encrypted (Client-Server API, "Messaging Algorithms").
+const kindEncrypted = "m.room.encrypted"
 
 func wanted(kind string) bool {
 	for _, k := range kinds {
@@ -108,6 +111,9 @@ func (c *Client) parseAll(raws []json.RawMessage, in ids.RoomID) []room.Event {
 	for _, raw := range raws {
 		switch e, what := c.parseEvent(raw, in); what {
 		case parsedOK:
+			if e.Type == kindEncrypted && e.Sender == c.bot && c.engine != nil {
+				e.ContentID = c.engine.recordOf(object{"c": e.Content}.object("c").text("ciphertext"))
+			}
 			if e.StateKey == nil && c.own(e.Sender) && !strings.HasPrefix(e.Type, "m.call.") {
 				e.Content = json.RawMessage("{}")
 			}

@@ -32,6 +32,11 @@ func (c *Client) Find(ctx context.Context, in ids.RoomID, user ids.UserID, r lan
 	if r.ID == "" {
 		return "", false, nil
 	}
+	if encrypted, err := c.book.encrypted(ctx, in, user); err != nil {
+		return "", false, err
+	} else if encrypted {
+		return c.findEncrypted(ctx, in, r)
+	}
 	return c.scan(ctx, in, user, r.At, func(e object) bool {
 		return e.text("sender") == string(user) && contentID(e["content"]) == r.ID
 	})
@@ -125,7 +130,15 @@ func (c *Client) Event(ctx context.Context, in ids.RoomID, event ids.EventID) (e
 		return e, false, err
 	}
 	e, what := c.parseEvent(raw, in)
-	return e, what == parsedOK && e.ID == event, nil
+	if what != parsedOK || e.ID != event {
+		return e, false, nil
+	}
+	if e.Type == kindEncrypted {
+		if clear, err := c.Decrypt(ctx, e); err == nil {
+			e = clear
+		}
+	}
+	return e, true, nil
 }
 
 func (c *Client) rawEvent(ctx context.Context, in ids.RoomID, user ids.UserID, event ids.EventID) (o object, ok bool, err error) {

@@ -32,6 +32,7 @@ const (
 	epRedact       endpoint = "redact"
 	epUpload       endpoint = "upload"
 	epSync         endpoint = "sync"
+	epKeys         endpoint = "keys"
 )
 
 type clientMetrics struct {

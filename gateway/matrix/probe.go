@@ -35,7 +35,7 @@ func (c *Client) Abilities() (a Abilities, ok bool) {
 // needsSync says whether events must be read by /sync.
 func (c *Client) needsSync() bool {
 	a := c.abilities.Load()
-	return c.cfg.Mode == Account || a != nil && !a.Ping
+	return c.cfg.Mode == Account || c.engine != nil || a != nil && !a.Ping
 }
 
 // Probe makes sure that the homeserver is the right one and knows us, registers the bot (appservice) or logs it in
@@ -83,6 +83,11 @@ func (c *Client) probe(ctx context.Context) error {
 		}
 	}
 	c.abilities.Store(&a)
+	if c.engine != nil && (err == nil || errors.Is(err, ErrUnreachable)) {
+		if perr := c.engine.prepare(ctx, a); perr != nil {
+			return errors.Join(err, fmt.Errorf("encryption: %w", perr))
+		}
+	}
 	return err
 }
 

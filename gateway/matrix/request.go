@@ -31,6 +31,7 @@ type request struct {
 	as       ids.UserID    // appservice: the user to speak as; "" is the token's own
 	device   string        // appservice: the device of as; "" none
 	open     bool          // sent without a token
+	token    string        // in place of ours, speaking as its own user; "" ours
 	body     any           // encoded as JSON; nil sends none (or {} where a body is due)
 	raw      []byte        // sent as it is, with mime
 	mime     string        //
@@ -82,7 +83,7 @@ func (c *Client) do(ctx context.Context, r request) error {
 		return nil
 	}
 	o := outcome(err, sent.Load(), r.once)
-	if o.Verdict == lane.Stop && !r.open {
+	if o.Verdict == lane.Stop && !r.open && r.token == "" {
 		c.health.set(partToken, o)
 		c.askAgain()
 	}
@@ -110,6 +111,10 @@ func readAnswer(req *http.Request, res *http.Response, v any, limit int64) ([]by
 func (c *Client) session(r request) *mautrix.Client {
 	cli := &mautrix.Client{HomeserverURL: c.base, Client: c.http, UserAgent: "gatepost"}
 	if r.open {
+		return cli
+	}
+	if r.token != "" {
+		cli.AccessToken = r.token
 		return cli
 	}
 	cli.AccessToken = c.accessToken()

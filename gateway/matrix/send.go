@@ -25,6 +25,15 @@ func (c *Client) Send(ctx context.Context, in ids.RoomID, user ids.UserID, r lan
 	if (r.Post.RelatesTo != "" || r.Post.Kind == lane.Reaction || r.Post.Kind == lane.Redaction) && !validEventID(string(r.Post.RelatesTo)) {
 		return dead("record", "it relates to no event")
 	}
+	if r.Post.Replaces != "" && !validEventID(string(r.Post.Replaces)) {
+		return dead("record", "it replaces no event")
+	}
+	switch encrypted, err := c.book.encrypted(ctx, in, user); { // the last step before the network
+	case err != nil:
+		return notSent(lane.OutcomeOf(err))
+	case encrypted:
+		return c.sendEncrypted(ctx, in, r)
+	}
 	var mxc string
 	if r.Post.Kind == lane.Media {
 		var err error
@@ -42,7 +51,7 @@ func (c *Client) Send(ctx context.Context, in ids.RoomID, user ids.UserID, r lan
 		req.path = mautrix.ClientURLPath{"v3", "rooms", in, "redact", r.Post.RelatesTo, r.ID}
 		req.body = redaction{Gatepost: markOf(r)}
 	} else {
-		typ, content, err := contentOf(r, mxc)
+		typ, content, err := contentOf(r, placed{mxc: mxc}, maxEventContent)
 		if err != nil {
 			return dead("record", err.Error())
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"maunium.net/go/mautrix"
+	"maunium.net/go/mautrix/id"
 
 	"github.com/gatepost/gatepost/gateway/lane"
 	"github.com/gatepost/gatepost/gateway/room"
@@ -58,7 +59,14 @@ func syncFilter(timeline int) string {
 // syncResponse is the part of a /sync answer that is read.
 type syncResponse struct {
 	NextBatch string `json:"next_batch"`
-	Rooms     struct {
+	ToDevice  struct {
+		Events []json.RawMessage `json:"events"`
+	} `json:"to_device"`
+	DeviceLists struct {
+		Changed []id.UserID `json:"changed"`
+	} `json:"device_lists"`
+	OneTimeKeys map[string]int `json:"device_one_time_keys_count"`
+	Rooms       struct {
 		Join   map[ids.RoomID]syncRoom   `json:"join"`
 		Leave  map[ids.RoomID]syncRoom   `json:"leave"`
 		Invite map[ids.RoomID]syncInvite `json:"invite"`
@@ -138,6 +146,11 @@ func (s *syncer) step(ctx context.Context) (int, error) {
 		}
 		return 0, err
 	}
+	if s.c.engine != nil {
+		if err := s.c.engine.took(ctx, res); err != nil {
+			return 0, fmt.Errorf("matrix: keep what came to the bot's device: %w", err)
+		}
+	}
 	events, err := s.collect(ctx, res)
 	if err != nil {
 		return 0, err
@@ -146,6 +159,9 @@ func (s *syncer) step(ctx context.Context) (int, error) {
 		position := s.since
 		if position == "" {
 			position = res.NextBatch
+		}
+		if err := s.c.book.apply(events); err != nil {
+			return 0, err
 		}
 		fresh, err := s.c.cfg.Inbox.Accept(SourceSync, position, events)
 		if err != nil {
@@ -169,10 +185,14 @@ func (s *syncer) ask(ctx context.Context) (res syncResponse, err error) {
 	} else {
 		query["since"] = s.since
 	}
-	err = s.c.do(ctx, request{
+	r := request{
 		endpoint: epSync, method: http.MethodGet, path: mautrix.ClientURLPath{"v3", "sync"}, as: s.c.bot, query: query, into: &res,
 		limit: syncLimit, timeout: syncPoll + requestTimeout,
-	})
+	}
+	if s.c.engine != nil { // what is for its device comes to nobody else
+		r.token, r.device = s.c.engine.deviceToken(), s.c.engine.deviceName()
+	}
+	err = s.c.do(ctx, r)
 	switch {
 	case lane.OutcomeOf(err).Code == codeTooLong && s.small < len(timelines)-1:
 		s.small++ // what is left out comes by filling gaps

@@ -53,21 +53,28 @@ func (c *Client) upload(ctx context.Context, user ids.UserID, r lane.Record) (mx
 	if uri := c.uploads.get(r.ID); uri != "" {
 		return uri, nil
 	}
-	size, limit := int64(len(r.Post.Data)), c.cfg.MaxUpload
+	kind := mediaType(r.Post.MIME)
+	if mxc, err = c.put(ctx, user, append([]byte{}, r.Post.Data...), kind, fileName(r.Post.Name, kind)); err == nil {
+		c.uploads.put(r.ID, mxc)
+	}
+	return mxc, err
+}
+
+// put uploads data, which it keeps.
+func (c *Client) put(ctx context.Context, user ids.UserID, data []byte, kind, name string) (mxc string, err error) {
+	size, limit := int64(len(data)), c.cfg.MaxUpload
 	if a := c.abilities.Load(); a != nil && a.MaxUpload > 0 {
 		limit = min(limit, a.MaxUpload)
 	}
 	if size > limit { // Synapse would cut the connection rather than say so
 		return "", lane.Outcome{Verdict: lane.Dead, Code: "M_TOO_LARGE", Reason: fmt.Sprintf("media of %d bytes, the homeserver takes %d", size, limit)}
 	}
-	kind := mediaType(r.Post.MIME)
 	var res struct {
 		URI string `json:"content_uri"`
 	}
 	err = c.do(ctx, request{
 		endpoint: epUpload, method: http.MethodPost, path: mautrix.MediaURLPath{"v3", "upload"}, as: user,
-		query: map[string]string{"filename": fileName(r.Post.Name, kind)},
-		raw:   append([]byte{}, r.Post.Data...), mime: kind, into: &res,
+		query: map[string]string{"filename": name}, raw: data, mime: kind, into: &res,
 		timeout: requestTimeout + time.Duration(size/(16<<10))*time.Second, // a slow line has 16 KiB/s
 	})
 	if err != nil {
@@ -76,6 +83,5 @@ func (c *Client) upload(ctx context.Context, user ids.UserID, r lane.Record) (mx
 	if !mxcURI.MatchString(res.URI) {
 		return "", lane.Outcome{Verdict: lane.Retry, Code: "HTTP 200", Reason: "the homeserver gave no address for the media"}
 	}
-	c.uploads.put(r.ID, res.URI)
 	return res.URI, nil
 }

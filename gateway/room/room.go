@@ -69,4 +69,17 @@ type Event struct {
 	Redacts   ids.EventID     `json:"redacts,omitempty"`
 	Content   json.RawMessage `json:"content"`
 	ContentID string          `json:"content_id,omitempty"` // "dev.gatepost".id of the content when one of our own users sent it
+	Encrypted bool            `json:"-"`                    // it was, and has been decrypted; Type is "" when it is nothing that matters
+	Trust     Trust           `json:"-"`                    // with Encrypted
 }
+
+// Trust says how sure it is whose device encrypted an event.
+type Trust uint8
+
+// The kinds of Trust, from the least to the most.
+const (
+	Untrusted   Trust = iota // anybody could have
+	Known                    // a device of the sender's
+	CrossSigned              // that the sender has signed
+	Verified                 // and the sender was verified
+)

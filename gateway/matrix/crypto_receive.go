@@ -1,0 +1,193 @@
+//go:build goolm
+
+package matrix
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"maunium.net/go/mautrix"
+	"maunium.net/go/mautrix/crypto"
+	"maunium.net/go/mautrix/crypto/olm"
+	"maunium.net/go/mautrix/event"
+	"maunium.net/go/mautrix/id"
+
+	"github.com/gatepost/gatepost/gateway/room"
+	"github.com/gatepost/gatepost/internal/ids"
+	"github.com/gatepost/gatepost/internal/logkey"
+)
+
+// took takes in what an answer of /sync says to the bot's device, and makes what follows from it durable. The position of the
+// answer may be kept only after it returned nil.
+func (e *engine) took(ctx context.Context, res syncResponse) error {
+	mach := e.mach.Load()
+	if mach == nil {
+		return nil // the homeserver keeps what is for a device that has not asked yet
+	}
+	if len(res.DeviceLists.Changed) > 0 {
+		if err := e.store.MarkTrackedUsersOutdated(ctx, res.DeviceLists.Changed); err != nil {
+			return err
+		}
+	}
+	for _, raw := range res.ToDevice.Events {
+		e.toDevice(ctx, mach, raw)
+	}
+	if n, ok := res.OneTimeKeys["signed_curve25519"]; ok {
+		mach.HandleOTKCounts(ctx, &mautrix.OTKCount{SignedCurve25519: n}) // what fails is done after the next answer
+	}
+	mach.MarkOlmHashSavePoint(ctx)
+	return e.store.Flush(ctx)
+}
+
+// toDevice handles one message to the bot's device. One that makes the machine panic is counted and left out.
+func (e *engine) toDevice(ctx context.Context, mach *crypto.OlmMachine, raw json.RawMessage) {
+	defer func() {
+		if p := recover(); p != nil {
+			e.c.metrics.ignored.Inc()
+			e.log.Error("a message to the bot's device could not be handled", logkey.Reason, fmt.Sprint(p))
+		}
+	}()
+	var o object
+	if json.Unmarshal(raw, &o) != nil || !validUserID(o.text("sender")) || len(o["content"]) > maxContent || depth(o["content"]) > maxDepth {
+		e.c.metrics.ignored.Inc()
+		return
+	}
+	evt := &event.Event{
+		Sender: id.UserID(o.text("sender")), Type: event.Type{Type: o.text("type"), Class: event.ToDeviceEventType},
+		Content: event.Content{VeryRaw: o["content"]},
+	}
+	err := evt.Content.ParseRaw(evt.Type)
+	if err != nil && !errors.Is(err, event.ErrUnsupportedContentType) {
+		e.c.metrics.ignored.Inc()
+		return
+	}
+	switch content := evt.Content.Parsed.(type) {
+	case *event.EncryptedEventContent:
+		if inner := mach.HandleEncryptedEvent(ctx, evt); inner != nil && e.verifyF != nil {
+			e.verifyF(ctx, evt, inner)
+		}
+	case *event.RoomKeyRequestEventContent:
+		if evt.Sender == mach.Client.UserID { // nobody else is given keys on request
+			mach.HandleRoomKeyRequest(ctx, evt.Sender, content)
+		}
+	case *event.RoomKeyWithheldEventContent:
+		mach.HandleRoomKeyWithheld(ctx, content)
+		e.cfg.KeysCame() // what waits for this key waits for nothing
+	default:
+		if e.verifyF != nil {
+			e.verifyF(ctx, evt, nil)
+		}
+	}
+}
+
+// decrypt reads an m.room.encrypted event. Errors: ErrNoKeys, ErrWithheld, ErrUnreadable, or an outcome of what had to be
+// asked for. What it gives has the type, the content and the trust of what was said.
+func (e *engine) decrypt(ctx context.Context, in room.Event) (out room.Event, err error) {
+	mach, err := e.machine()
+	if err != nil {
+		return in, err
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			out, err = in, fmt.Errorf("%w: %v", ErrUnreadable, p)
+		}
+	}()
+	evt := &event.Event{
+		ID: id.EventID(in.ID), RoomID: id.RoomID(in.Room), Sender: id.UserID(in.Sender), Type: event.EventEncrypted,
+		Timestamp: in.Sent.UnixMilli(), Content: event.Content{VeryRaw: in.Content},
+	}
+	if err := evt.Content.ParseRaw(evt.Type); err != nil {
+		return in, fmt.Errorf("%w: %w", ErrUnreadable, err)
+	}
+	if err := e.refreshKnown(ctx, mach, in.Sender); err != nil {
+		return in, err
+	}
+	clear, err := mach.DecryptMegolmEvent(ctx, evt)
+	if err != nil {
+		return in, e.why(ctx, mach, in, evt, err)
+	}
+	if err := e.store.Flush(ctx); err != nil {
+		return in, err
+	}
+	return e.opened(in, clear)
+}
+
+// refreshKnown asks for the devices of a sender whose devices changed.
+func (e *engine) refreshKnown(ctx context.Context, mach *crypto.OlmMachine, sender ids.UserID) error {
+	return e.refresh(ctx, mach, []ids.UserID{sender})
+}
+
+// opened is what the gateway sees of a decrypted event, checked as any other.
+func (e *engine) opened(in room.Event, clear *event.Event) (room.Event, error) {
+	content := clear.Content.VeryRaw
+	var o object
+	if json.Unmarshal(content, &o) != nil || o == nil || len(content) > maxContent || depth(content) > maxDepth {
+		return in, fmt.Errorf("%w: no content", ErrUnreadable)
+	}
+	out := in
+	out.Type, out.Content = clear.Type.Type, append(json.RawMessage(nil), content...)
+	out.Trust = trustOf(clear.Mautrix)
+	out.Encrypted = true
+	if !wanted(out.Type) || out.Type == kindEncrypted {
+		out.Type = ""
+	}
+	if e.c.own(out.Sender) {
+		out.ContentID = o.object("dev.gatepost").text("id")
+	}
+	return out, nil
+}
+
+// trustOf says how sure it is whose device spoke.
+func trustOf(m event.MautrixInfo) room.Trust {
+	if m.ForwardedKeys || m.TrustSource == nil && m.TrustState != id.TrustStateVerified {
+		return room.Untrusted
+	}
+	switch m.TrustState {
+	case id.TrustStateVerified, id.TrustStateCrossSignedVerified:
+		return room.Verified
+	case id.TrustStateCrossSignedTOFU:
+		return room.CrossSigned
+	case id.TrustStateUnset, id.TrustStateCrossSignedUntrusted:
+		return room.Known
+	default:
+		return room.Untrusted
+	}
+}
+
+// why says what follows from a failed decryption. A key that is missing is asked for, once.
+func (e *engine) why(ctx context.Context, mach *crypto.OlmMachine, in room.Event, evt *event.Event, err error) error {
+	switch {
+	case errors.Is(err, crypto.ErrGroupSessionWithheld):
+		return fmt.Errorf("%w: %w", ErrWithheld, err)
+	case errors.Is(err, crypto.ErrNoSessionFound), errors.Is(err, olm.ErrUnknownMessageIndex):
+		e.wish(ctx, mach, in, evt)
+		return ErrNoKeys
+	default:
+		return fmt.Errorf("%w: %w", ErrUnreadable, err)
+	}
+}
+
+// maxWanted bounds the sessions that are remembered to have been asked for.
+const maxWanted = 1000
+
+// wish asks the sender's devices for the key of an event.
+func (e *engine) wish(ctx context.Context, mach *crypto.OlmMachine, in room.Event, evt *event.Event) {
+	content := evt.Content.AsEncrypted()
+	e.mu.Lock()
+	asked := e.wanted[content.SessionID]
+	if len(e.wanted) >= maxWanted {
+		clear(e.wanted)
+	}
+	e.wanted[content.SessionID] = true
+	e.mu.Unlock()
+	if asked || len(content.SessionID) > maxUserID || len(content.SenderKey) > maxUserID { //nolint:staticcheck // older clients need the sender's key
+		return
+	}
+	err := mach.SendRoomKeyRequest(ctx, id.RoomID(in.Room), content.SenderKey, content.SessionID, ids.NewULID(e.c.cfg.Now()), //nolint:staticcheck // as above
+		map[id.UserID][]id.DeviceID{id.UserID(in.Sender): {"*"}})
+	if err != nil {
+		e.log.Info("a key could not be asked for", logkey.Room, string(in.Room), logkey.Error, machineOutcome("ask for a key", err).Error())
+	}
+}

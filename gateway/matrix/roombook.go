@@ -1,0 +1,271 @@
+package matrix
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"sync"
+
+	"maunium.net/go/mautrix"
+
+	"github.com/gatepost/gatepost/gateway/lane"
+	"github.com/gatepost/gatepost/gateway/room"
+	"github.com/gatepost/gatepost/internal/ids"
+)
+
+// bookedRoom is what is known of a room: whether it is encrypted and how, and who is in it.
+type bookedRoom struct {
+	Encrypted  bool         `json:"encrypted"` // never goes back: whoever takes m.room.encryption away gets nothing readable
+	Algorithm  string       `json:"algorithm,omitempty"`
+	Messages   int          `json:"messages,omitempty"`   // rotation after so many; 0 the default
+	Millis     int64        `json:"millis,omitempty"`     // and after so long
+	Visibility string       `json:"visibility,omitempty"` // of the history
+	Shared     []ids.UserID `json:"shared,omitempty"`     // who was given the session that is in use
+
+	members map[ids.UserID]bool // joined or invited; nil: to be read before it matters
+	busy    sync.Mutex          // held by who encrypts for the room
+}
+
+// roomBook is the bot's memory of rooms. What it knows of encrypted ones is durable where there is a file for it; that a room
+// is not encrypted is asked for again by every process, and holds until an event says otherwise. Safe for concurrent use.
+type roomBook struct {
+	c    *Client
+	keep func(ids.RoomID, *bookedRoom) error // makes an encrypted room durable; nil: nothing is kept
+
+	mu    sync.Mutex
+	rooms map[ids.RoomID]*bookedRoom
+}
+
+func newRoomBook(c *Client) *roomBook { return &roomBook{c: c, rooms: map[ids.RoomID]*bookedRoom{}} }
+
+// get is the room as it is known; nil when it is not.
+func (b *roomBook) get(id ids.RoomID) *bookedRoom {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.rooms[id]
+}
+
+// encrypted says whether a room is encrypted, and asks the homeserver as a user who is in it when nothing is known yet.
+func (b *roomBook) encrypted(ctx context.Context, id ids.RoomID, user ids.UserID) (bool, error) {
+	b.mu.Lock()
+	r := b.rooms[id]
+	known, is := r != nil, r != nil && r.Encrypted
+	b.mu.Unlock()
+	if known {
+		return is, nil
+	}
+	var content object
+	err := b.c.do(ctx, request{
+		endpoint: epState, method: http.MethodGet, path: mautrix.ClientURLPath{"v3", "rooms", id, "state", kindEncryption, ""}, as: user, into: &content,
+	})
+	switch o := lane.OutcomeOf(err); {
+	case err == nil:
+		return true, b.turnedOn(id, content)
+	case o.Code == "M_NOT_FOUND" || o.Code == "M_UNRECOGNIZED":
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if b.rooms[id] == nil { // else an event said so meanwhile
+			b.rooms[id] = &bookedRoom{}
+		}
+		return b.rooms[id].Encrypted, nil
+	default:
+		return false, fmt.Errorf("ask whether the room is encrypted: %w", err)
+	}
+}
+
+const kindEncryption = "m.room.encryption"
+
+// turnedOn notes that a room is encrypted, durably before it returns.
+func (b *roomBook) turnedOn(id ids.RoomID, content object) error {
+	b.mu.Lock()
+	r := b.rooms[id]
+	if r == nil {
+		r = &bookedRoom{}
+		b.rooms[id] = r
+	}
+	was := r.Encrypted
+	r.Encrypted = true
+	if algorithm := content.text("algorithm"); algorithm != "" {
+		messages, _ := content.integer("rotation_period_msgs")
+		millis, _ := content.integer("rotation_period_ms")
+		if was && r.Algorithm == algorithm && int64(r.Messages) == messages && r.Millis == millis {
+			b.mu.Unlock()
+			return nil
+		}
+		r.Algorithm, r.Messages, r.Millis = clean(algorithm, 100), int(min(max(messages, 0), 1<<30)), max(millis, 0)
+	}
+	b.mu.Unlock()
+	return b.save(id, r)
+}
+
+func (b *roomBook) save(id ids.RoomID, r *bookedRoom) error {
+	if b.keep == nil || !r.Encrypted {
+		return nil
+	}
+	return b.keep(id, r)
+}
+
+// apply takes in what events say. Called before they are handed to the Inbox: an error means that they must come again.
+func (b *roomBook) apply(events []room.Event) error {
+	for _, e := range events {
+		if e.StateKey == nil {
+			continue
+		}
+		var content object
+		if json.Unmarshal(e.Content, &content) != nil {
+			continue
+		}
+		switch {
+		case e.Type == kindEncryption && *e.StateKey == "":
+			if err := b.turnedOn(e.Room, content); err != nil {
+				return err
+			}
+		case e.Type == "m.room.member":
+			b.mu.Lock()
+			if r := b.rooms[e.Room]; r != nil && r.members != nil {
+				if there(content.text("membership")) {
+					r.members[ids.UserID(*e.StateKey)] = true
+				} else {
+					delete(r.members, ids.UserID(*e.StateKey))
+				}
+			}
+			b.mu.Unlock()
+		}
+	}
+	return nil
+}
+
+func there(membership string) bool { return membership == "join" || membership == "invite" }
+
+// members are those who may read what is said now, in order. They are read once by every process; from then on events
+// tell who comes and goes.
+func (b *roomBook) members(ctx context.Context, id ids.RoomID) ([]ids.UserID, error) {
+	b.mu.Lock()
+	if r := b.rooms[id]; r != nil && r.members != nil {
+		defer b.mu.Unlock()
+		return slices.Sorted(maps.Keys(r.members)), nil
+	}
+	b.mu.Unlock()
+	events, err := b.c.stateEvents(ctx, id, b.c.bot)
+	if err != nil {
+		return nil, err
+	}
+	members := map[ids.UserID]bool{}
+	visibility, encryption := "shared", object(nil)
+	for _, e := range events {
+		key, content := e.text("state_key"), e.object("content")
+		switch e.text("type") {
+		case "m.room.member":
+			if there(content.text("membership")) && validUserID(key) {
+				members[ids.UserID(key)] = true
+			}
+		case kindEncryption:
+			encryption = content
+		case "m.room.history_visibility":
+			visibility = content.text("history_visibility")
+		}
+	}
+	if encryption != nil {
+		if err := b.turnedOn(id, encryption); err != nil {
+			return nil, err
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r := b.rooms[id]
+	if r == nil {
+		r = &bookedRoom{}
+		b.rooms[id] = r
+	}
+	r.members, r.Visibility = members, clean(visibility, 50)
+	return slices.Sorted(maps.Keys(members)), nil
+}
+
+// forgetMembers makes the next one who needs them read them.
+func (b *roomBook) forgetMembers(id ids.RoomID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if r := b.rooms[id]; r != nil {
+		r.members = nil
+	}
+}
+
+// sharedWith lists the encrypted rooms whose session a user was given.
+func (b *roomBook) sharedWith(user ids.UserID) (list []ids.RoomID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for id, r := range b.rooms {
+		if r.Encrypted && slices.Contains(r.Shared, user) {
+			list = append(list, id)
+		}
+	}
+	return list
+}
+
+// share notes who is given the session that is made now.
+func (b *roomBook) share(id ids.RoomID, with []ids.UserID) error {
+	b.mu.Lock()
+	r := b.rooms[id]
+	r.Shared = with
+	b.mu.Unlock()
+	return b.save(id, r)
+}
+
+// Encrypted says whether a room is encrypted, in the eyes of the bot or of a ghost who is in it.
+func (c *Client) Encrypted(ctx context.Context, id ids.RoomID, user ids.UserID) (bool, error) {
+	return c.book.encrypted(ctx, id, c.speaker(user))
+}
+
+func (b *roomBook) encryption(id ids.RoomID) (algorithm string, messages int, millis int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if r := b.rooms[id]; r != nil {
+		return r.Algorithm, r.Messages, r.Millis
+	}
+	return "", 0, 0
+}
+
+func (b *roomBook) algorithm(id ids.RoomID) string {
+	algorithm, _, _ := b.encryption(id)
+	return algorithm
+}
+
+func (b *roomBook) visibility(id ids.RoomID) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if r := b.rooms[id]; r != nil {
+		return r.Visibility
+	}
+	return ""
+}
+
+func (b *roomBook) shared(id ids.RoomID) []ids.UserID {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if r := b.rooms[id]; r != nil {
+		return r.Shared
+	}
+	return nil
+}
+
+// forgetShared makes every room's next message begin a new session: the one in use went with the bot's device.
+func (b *roomBook) forgetShared() error {
+	b.mu.Lock()
+	list := map[ids.RoomID]*bookedRoom{}
+	for id, r := range b.rooms {
+		if len(r.Shared) > 0 {
+			r.Shared = nil
+			list[id] = r
+		}
+	}
+	b.mu.Unlock()
+	for id, r := range list {
+		if err := b.save(id, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
