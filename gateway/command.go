@@ -33,6 +33,7 @@ type Command struct {
 	Event    ids.EventID   `json:"event,omitempty"` // the person's message; "" when asked for on the command line
 	Room     ids.RoomKey   `json:"room"`
 	Sender   ids.UserID    `json:"sender"`
+	Via      string        `json:"via,omitempty"` // by which other means than a message a person asked for it
 	Device   ids.DeviceID  `json:"device"`
 	Name     string        `json:"name"`
 	Args     string        `json:"args,omitempty"`
@@ -97,7 +98,7 @@ type (
 func (c *Command) step(now time.Time, ev any) []any {
 	switch ev := ev.(type) {
 	case allowed:
-		if c.Grade == Dangerous && c.Event != "" {
+		if c.Grade == Dangerous && c.Event != "" { // else whoever asked was asked twice
 			c.to(Waiting, now, lookTime)
 			return []any{reply{fmt.Sprintf("“%s” is a dangerous command: react to your message with ✅ within %d s if it shall be done.", c.Name, int(lookTime.Seconds()))}}
 		}

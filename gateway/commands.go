@@ -30,13 +30,14 @@ type commands struct {
 	byEvent map[ids.EventID]string // of open ones; those of the command line have no event
 	latest  int64                  // milliseconds in the latest id
 
+	done    map[string]func(Command)     // who waits for a command to end
 	publish func(Command, time.Duration) // hands it to the publisher after the commit
 	arm     func(time.Time)              // a deadline to look at
 	count   func(State)
 }
 
 func loadCommands(s Store) (*commands, error) {
-	t := &commands{all: map[string]*Command{}, open: map[string]*Command{}, byEvent: map[ids.EventID]string{}}
+	t := &commands{all: map[string]*Command{}, open: map[string]*Command{}, byEvent: map[ids.EventID]string{}, done: map[string]func(Command){}}
 	err := s.Each(spaceCommands, "", func(key string, value []byte) error {
 		c := &Command{}
 		if err := json.Unmarshal(value, c); err != nil {
@@ -117,6 +118,9 @@ func (t *commands) step(b *batch, c *Command, now time.Time, ev any) {
 		}
 	}
 	t.save(b, c)
+	if before != c.State {
+		t.told(b, c)
+	}
 }
 
 // shown records that the reaction r is event e now, and takes the one before it away.
