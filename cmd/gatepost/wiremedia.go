@@ -97,6 +97,10 @@ func (d *daemon) mediaLeg(m gateway.Media) (func(voip.Key, voip.Record, func(voi
 		return nil, err
 	}
 	return func(_ voip.Key, r voip.Record, tell func(voip.Event)) (voip.Leg, error) {
-		return d.media.Open(r, a.Source(), nil, tell)
+		l, err := d.media.Open(media.Call{Record: r, Source: a.Source(), Tell: tell})
+		if err != nil {
+			return nil, err // a nil *Leg would be no nil Leg
+		}
+		return l, nil
 	}, nil
 }

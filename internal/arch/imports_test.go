@@ -78,7 +78,7 @@ var modules = map[string][]string{
 	"golang.org/x/sys":                    {"store", "turn", "cmd/gatepost"},
 	"github.com/pion/stun/v4":             {"turn", "voip/media"},
 	"github.com/pion/turn/v5":             {"tests"},
-	"github.com/pion/logging":             {"tests"}, // pion/turn wants one
+	"github.com/pion/logging":             {"voip/media"}, // to silence what is beneath
 	"github.com/pion/webrtc/v4":           {"voip/media", "voip/source"},
 	"github.com/pion/ice/v4":              {"voip/media"},
 	"github.com/pion/interceptor":         {"voip/media"},

@@ -98,11 +98,15 @@ func (a *Announcement) Source() Source { return announcer{a} }
 
 type announcer struct{ a *Announcement }
 
-// Tracks is of Source.
-func (announcer) Tracks() []Track { return []Track{Opus()} }
+func (announcer) Open(context.Context) ([]Track, error) {
+	return []Track{{Codecs: []Codec{Opus()}}}, nil
+}
+func (announcer) Receive(int, *rtp.Packet) {}
+func (announcer) Keyframe(int)             {}
+func (announcer) Close() error             { return nil }
 
 // Run is of Source.
-func (s announcer) Run(ctx context.Context, send func(int, *rtp.Packet)) error {
+func (s announcer) Run(ctx context.Context, to Link) error {
 	enc, err := gopus.NewEncoder(gopus.EncoderConfig{SampleRate: sampleRate, Channels: 1, Application: gopus.ApplicationVoIP})
 	if err != nil {
 		return fmt.Errorf("media: opus: %w", err)
@@ -117,7 +121,7 @@ func (s announcer) Run(ctx context.Context, send func(int, *rtp.Packet)) error {
 			return fmt.Errorf("media: opus: %w", err)
 		}
 		p.Payload = data[:n]
-		send(0, &p)
+		to.Send(0, &p)
 		p.Marker = false
 		p.SequenceNumber++
 		p.Timestamp += frame

@@ -4,16 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/pion/ice/v4"
 	"github.com/pion/interceptor"
+	"github.com/pion/interceptor/pkg/nack"
+	"github.com/pion/logging"
 	"github.com/pion/webrtc/v4"
 
 	"github.com/gatepost/gatepost/internal/ids"
@@ -24,10 +25,15 @@ import (
 type Config struct {
 	// ListenUDP is host:port of the one port for all calls. Without a host it is taken on every address of Interfaces.
 	ListenUDP string
+	// ListenTCP is host:port for clients whose networks let no UDP out; "": none.
+	ListenTCP string
 	// Interfaces are the names of those to use; empty: all but loopback and those of containers.
 	Interfaces []string
 	// Permit says whether connectivity checks may be sent to an address of the other side. Safe for concurrent use.
 	Permit func(netip.Addr) bool
+	// LocalNames: names that end in .local, behind which browsers hide their addresses, are asked for in the local network.
+	// What they stand for must be permitted too.
+	LocalNames bool
 	// TURN makes credentials for one call; nil, or a nil answer: no relay is used.
 	TURN func(ids.CallID) *TURN
 	Log  *slog.Logger // nil: silent
@@ -45,18 +51,13 @@ type Engine struct {
 	host     string
 	port     int
 	loopback bool // it listens there on purpose
-	mux      udpMux
+	ports    *ports
 
 	mu     sync.Mutex
 	closed bool
-	peers  sync.WaitGroup // Add only with mu held and closed false
+	legs   sync.WaitGroup // Add only with mu held and closed false
 	ctx    context.Context
 	cancel context.CancelFunc
-}
-
-type udpMux interface {
-	ice.UDPMux
-	Close() error
 }
 
 // New checks cfg and starts nothing.
@@ -88,29 +89,17 @@ func New(cfg Config) (*Engine, error) {
 	return e, nil
 }
 
-// Listen takes the port. Whoever listens must Run, which gives it back.
+// Listen takes the ports, all or none. Whoever listens must Run, which gives them back.
 func (e *Engine) Listen() error {
-	if e.host == "" {
-		mux, err := ice.NewMultiUDPMuxFromPort(e.port, ice.UDPMuxFromPortWithInterfaceFilter(e.useInterface), ice.UDPMuxFromPortWithIPFilter(useIP))
-		if err != nil {
-			return fmt.Errorf("media: listen on port %d: %w", e.port, err)
-		}
-		e.mux = mux
-		return nil
-	}
-	addr, err := net.ResolveUDPAddr("udp", net.JoinHostPort(e.host, fmt.Sprint(e.port)))
+	p, err := e.listenPorts()
 	if err != nil {
-		return fmt.Errorf("media: %w", err)
+		return err
 	}
-	conn, err := net.ListenUDP("udp", addr)
-	if err != nil {
-		return fmt.Errorf("media: %w", err)
-	}
-	e.mux = ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: conn})
+	e.ports = p
 	return nil
 }
 
-// Run lets calls be until ctx is done, closes what is left of them and gives the port back. Calls should have been ended
+// Run lets calls be until ctx is done, closes what is left of them and gives the ports back. Calls should have been ended
 // before: what is live then is cut.
 func (e *Engine) Run(ctx context.Context) error {
 	<-ctx.Done()
@@ -118,81 +107,91 @@ func (e *Engine) Run(ctx context.Context) error {
 	e.closed = true
 	e.mu.Unlock()
 	e.cancel()
-	e.peers.Wait()
-	if err := e.mux.Close(); err != nil {
-		return fmt.Errorf("media: close the port: %w", err)
+	e.legs.Wait()
+	if err := e.ports.close(); err != nil {
+		return fmt.Errorf("media: close the ports: %w", err)
 	}
 	return nil
 }
 
-// containers are prefixes of interface names that lead to no person.
-var containers = []string{"docker", "br-", "veth", "cni", "podman", "virbr"}
-
-func (e *Engine) useInterface(name string) bool {
-	if len(e.cfg.Interfaces) > 0 {
-		return slices.Contains(e.cfg.Interfaces, name)
+// Open makes the leg of a call.
+func (e *Engine) Open(c Call) (*Leg, error) {
+	if c.Source == nil || c.Tell == nil {
+		return nil, errors.New("media: Source and Tell are needed")
 	}
-	return !slices.ContainsFunc(containers, func(p string) bool { return strings.HasPrefix(name, p) })
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed || e.ports == nil {
+		return nil, ErrClosed
+	}
+	l := newLeg(e, c)
+	e.legs.Go(l.run)
+	return l, nil
 }
 
-// useIP leaves out link-local addresses: no peer elsewhere can reach them.
-func useIP(ip net.IP) bool { return !ip.IsLinkLocalUnicast() }
+// resent is how many packets of a picture are kept to be sent again: about two seconds of 2 Mbit/s. A power of two.
+const resent = 512
 
-// api is pion's for a peer with these tracks. The times are what made calls to browsers quick and kept them alive over a
+// quiet are the logs of the libraries beneath: what matters of them comes back as an error or a state.
+func quiet() *logging.DefaultLoggerFactory {
+	f := logging.NewDefaultLoggerFactory()
+	f.Writer = io.Discard
+	return f
+}
+
+// api is pion's for one call with these codecs. The times are what made calls to browsers quick and kept them alive over a
 // change of path; a call that has no path any more is ended by the machine, which waits for the other side's ICE restart.
-func (e *Engine) api(tracks []Track) (*webrtc.API, error) {
-	var m webrtc.MediaEngine
-	for i, t := range tracks {
-		kind := webrtc.RTPCodecTypeAudio
-		if strings.HasPrefix(t.MimeType, "video/") {
-			kind = webrtc.RTPCodecTypeVideo
-		}
-		if err := m.RegisterCodec(webrtc.RTPCodecParameters{RTPCodecCapability: t.capability(), PayloadType: webrtc.PayloadType(96 + i)}, kind); err != nil {
-			return nil, fmt.Errorf("media: codec %s: %w", t.MimeType, err)
-		}
-	}
-	events := webrtc.RTPCodecCapability{MimeType: mimeEvents, ClockRate: 48000, SDPFmtpLine: "0-16"}
-	if err := m.RegisterCodec(webrtc.RTPCodecParameters{RTPCodecCapability: events, PayloadType: 110}, webrtc.RTPCodecTypeAudio); err != nil {
-		return nil, fmt.Errorf("media: %w", err)
+func (e *Engine) api(codecs [][]payload, way *path) (*webrtc.API, error) {
+	m, err := mediaEngine(codecs)
+	if err != nil {
+		return nil, err
 	}
 	var r interceptor.Registry
-	if err := errors.Join(webrtc.ConfigureNack(&m, &r), webrtc.ConfigureRTCPReports(&r)); err != nil {
+	responder, err := nack.NewResponderInterceptor(nack.ResponderSize(resent))
+	if err != nil {
 		return nil, fmt.Errorf("media: %w", err)
 	}
-	var s webrtc.SettingEngine
-	s.SetICEUDPMux(e.mux)
-	s.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6})
+	generator, err := nack.NewGeneratorInterceptor()
+	if err != nil {
+		return nil, fmt.Errorf("media: %w", err)
+	}
+	r.Add(responder)
+	r.Add(generator)
+	if err := webrtc.ConfigureRTCPReports(&r); err != nil {
+		return nil, fmt.Errorf("media: %w", err)
+	}
+	s := webrtc.SettingEngine{LoggerFactory: quiet()}
+	types := []webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6}
+	s.SetICEUDPMux(e.ports.mux)
+	if e.ports.tcp != nil {
+		s.SetICETCPMux(e.ports.tcp)
+		types = append(types, webrtc.NetworkTypeTCP4, webrtc.NetworkTypeTCP6)
+	}
+	s.SetNetworkTypes(types)
+	s.DisableActiveTCP(true) // a client waits for us on no port
 	s.SetIncludeLoopbackCandidate(e.loopback)
 	s.SetInterfaceFilter(e.useInterface)
+	s.SetIPFilter(useIP)
 	s.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
+	if e.cfg.LocalNames {
+		s.SetICEMulticastDNSMode(ice.MulticastDNSModeQueryOnly)
+	}
 	s.SetSrflxAcceptanceMinWait(100 * time.Millisecond)
 	s.SetPrflxAcceptanceMinWait(200 * time.Millisecond)
 	s.SetRelayAcceptanceMinWait(400 * time.Millisecond)
 	s.SetSTUNGatherTimeout(500 * time.Millisecond)
 	s.SetICETimeouts(5*time.Second, 25*time.Second, 500*time.Millisecond)
+	// never by itself within a call; but a controlling side checks all pairs only so
+	if err := s.SetICERenomination(webrtc.WithRenominationInterval(24 * time.Hour)); err != nil {
+		return nil, fmt.Errorf("media: %w", err)
+	}
+	s.SetICEBindingRequestHandler(way.checked)
 	s.SetRemoteIPFilter(func(ip net.IP) bool {
 		addr, ok := netip.AddrFromSlice(ip)
 		return ok && e.cfg.Permit(addr.Unmap())
 	})
 	s.DisableCloseByDTLS(true) // browsers close it just before m.call.hangup arrives
-	return webrtc.NewAPI(webrtc.WithMediaEngine(&m), webrtc.WithInterceptorRegistry(&r), webrtc.WithSettingEngine(s)), nil
+	return webrtc.NewAPI(webrtc.WithMediaEngine(m), webrtc.WithInterceptorRegistry(&r), webrtc.WithSettingEngine(s)), nil
 }
 
-// Open makes the leg of a call, which owns src from then on. digit is told of each key that the person presses, as our own
-// decoder read it; it may block. Nil: nobody listens.
-func (e *Engine) Open(r voip.Record, src Source, digit func(rune), tell func(voip.Event)) (voip.Leg, error) {
-	if digit == nil {
-		digit = func(rune) {}
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.closed || e.mux == nil {
-		return nil, ErrClosed
-	}
-	p, err := newPeer(e, r, src, digit, tell)
-	if err != nil {
-		return nil, err
-	}
-	e.peers.Go(p.run)
-	return p, nil
-}
+var _ voip.Leg = (*Leg)(nil)

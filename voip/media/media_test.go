@@ -50,7 +50,7 @@ func engine(t *testing.T, permit func(netip.Addr) bool) *Engine {
 
 // leg is a call's, and what it said.
 type leg struct {
-	voip.Leg
+	*Leg
 	t    *testing.T
 	said chan voip.Event
 	keys chan rune
@@ -63,7 +63,9 @@ func open(t *testing.T, e *Engine, announce string) *leg {
 		t.Fatal(err)
 	}
 	l := &leg{t: t, said: make(chan voip.Event, 100), keys: make(chan rune, 100)}
-	l.Leg, err = e.Open(voip.Record{ID: "C1"}, a.Source(), func(r rune) { l.keys <- r }, func(ev voip.Event) { l.said <- ev })
+	l.Leg, err = e.Open(Call{
+		Record: voip.Record{ID: "C1"}, Source: a.Source(), Digit: func(r rune) { l.keys <- r }, Tell: func(ev voip.Event) { l.said <- ev },
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -256,7 +258,7 @@ func TestHoldAndUnhold(t *testing.T) {
 		if a := says[voip.LegNegotiated](l); !strings.Contains(a.Desc.SDP, "a="+step.ours) || a.Desc.Type != "answer" {
 			t.Errorf("%s is answered with\n%s", step.theirs, a.Desc.SDP)
 		}
-		if held := l.Leg.(*peer).held.Load(); held != (step.theirs == "sendonly") {
+		if held := l.held.Load(); held != (step.theirs == "sendonly") {
 			t.Errorf("%s: held %v", step.theirs, held)
 		}
 	}
@@ -307,7 +309,7 @@ func TestCandidatesThatAreRefused(t *testing.T) {
 		"":                                                                false,
 		"1 1 udp 1 203.0.113.1 5000 typ srflx raddr 10.0.0.1 rport 50000": true,
 	} {
-		if got := permitted(text, public); got != want {
+		if got := (&Engine{cfg: Config{Permit: public}}).permitted(text); got != want {
 			t.Errorf("%q: %v", text, got)
 		}
 	}
@@ -316,7 +318,7 @@ func TestCandidatesThatAreRefused(t *testing.T) {
 	if !strings.Contains(offer.SDP, "a=candidate") {
 		t.Fatal("the offer has no candidates, so nothing is tested")
 	}
-	text, err := checked(offer, public)
+	text, err := (&Engine{cfg: Config{Permit: public}}).checked(offer)
 	if err != nil || strings.Contains(text, "a=candidate") {
 		t.Errorf("%v\n%s", err, text)
 	}
@@ -347,7 +349,7 @@ func TestNoCallsAfterTheEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := Announcement{tone: 1000}
-	if _, err := e.Open(voip.Record{}, a.Source(), nil, func(voip.Event) {}); !errors.Is(err, ErrClosed) {
+	if _, err := e.Open(Call{Source: a.Source(), Tell: func(voip.Event) {}}); !errors.Is(err, ErrClosed) {
 		t.Errorf("before Listen: %v", err)
 	}
 }
@@ -401,8 +403,9 @@ func TestAFileIsPlayedOnce(t *testing.T) {
 
 func FuzzDescription(f *testing.F) {
 	f.Add("v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=candidate:1 1 udp 1 127.0.0.1 5000 typ host\r\na=sendonly\r\n")
+	e := &Engine{cfg: Config{Permit: func(netip.Addr) bool { return false }}}
 	f.Fuzz(func(t *testing.T, text string) {
-		out, err := checked(voip.Description{Type: "offer", SDP: text}, func(netip.Addr) bool { return false })
+		out, err := e.checked(voip.Description{Type: "offer", SDP: text})
 		if err != nil {
 			return
 		}

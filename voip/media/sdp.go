@@ -17,7 +17,7 @@ const (
 )
 
 // checked is a description of the other side that pion may have: bounded, and without the candidates that permit refuses.
-func checked(d voip.Description, permit func(netip.Addr) bool) (string, error) {
+func (e *Engine) checked(d voip.Description) (string, error) {
 	if len(d.SDP) > voip.MaxSDP {
 		return "", fmt.Errorf("%w: %d bytes", ErrDescription, len(d.SDP))
 	}
@@ -33,7 +33,7 @@ func checked(d voip.Description, permit func(netip.Addr) bool) (string, error) {
 		kept := m.Attributes[:0]
 		for _, a := range m.Attributes {
 			if a.Key == "candidate" {
-				if left == 0 || !permitted(a.Value, permit) {
+				if left == 0 || !e.permitted(a.Value) {
 					continue
 				}
 				left--
@@ -46,16 +46,22 @@ func checked(d voip.Description, permit func(netip.Addr) bool) (string, error) {
 	return string(b), err
 }
 
-// permitted says whether checks may be sent to a candidate (RFC 8839 section 5.1). A name is no address: looking it up
-// would be a request of its own, and a browser that hides its address reaches us by itself.
-func permitted(candidate string, permit func(netip.Addr) bool) bool {
+// permitted says whether checks may be sent to a candidate (RFC 8839 section 5.1). A name is no address: looking it up would
+// be a request of its own, and a browser that hides its address reaches us by itself. Config.LocalNames makes an exception.
+func (e *Engine) permitted(candidate string) bool {
 	f := strings.Fields(strings.TrimPrefix(candidate, "candidate:"))
 	if len(f) < 8 {
 		return false
 	}
+	if e.cfg.LocalNames && strings.HasSuffix(f[4], ".local") && len(f[4]) <= maxName {
+		return true
+	}
 	addr, err := netip.ParseAddr(f[4])
-	return err == nil && addr.Zone() == "" && permit(addr.Unmap())
+	return err == nil && addr.Zone() == "" && e.cfg.Permit(addr.Unmap())
 }
+
+// maxName is the longest name that is asked for, in bytes: browsers make a UUID of it.
+const maxName = 64
 
 // mirrored corrects the directions of our answer (RFC 3264 section 6.1): pion says sendrecv to sendonly, and browsers refuse
 // that. held says that the other side wants no media.
@@ -103,18 +109,4 @@ func direction(m *sdp.MediaDescription) string {
 		}
 	}
 	return "sendrecv"
-}
-
-// accepted says whether a description has a media section that is not refused (port 0).
-func accepted(text string) bool {
-	var s sdp.SessionDescription
-	if s.UnmarshalString(text) != nil {
-		return false
-	}
-	for _, m := range s.MediaDescriptions {
-		if m.MediaName.Port.Value != 0 && m.MediaName.Media != "application" {
-			return true
-		}
-	}
-	return false
 }
