@@ -169,6 +169,16 @@ func jsonOf(v any) string {
 // serve runs f behind a control socket until the test ends and gives its path.
 func serve(t *testing.T, f *fakeGateway) string {
 	t.Helper()
+	return serveVerbs(t, func(s *admin.Server) {
+		serveControl(s, f)
+		serveBrokerControl(s, f)
+		serveTurnControl(s, f)
+	})
+}
+
+// serveVerbs runs a control socket with the verbs that register adds.
+func serveVerbs(t *testing.T, register func(*admin.Server)) string {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "gp") // short: a socket's path is
 	if err != nil {
 		t.Fatal(err)
@@ -178,9 +188,7 @@ func serve(t *testing.T, f *fakeGateway) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	serveControl(s, f)
-	serveBrokerControl(s, f)
-	serveTurnControl(s, f)
+	register(s)
 	if err := s.Listen(); err != nil {
 		t.Fatal(err)
 	}
