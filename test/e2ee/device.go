@@ -17,6 +17,7 @@ import (
 type Device struct {
 	UserID string
 	ID     string // of the device
+	Keys   Keys   // the person's own, for tests to pass on
 
 	node *Node
 	name string

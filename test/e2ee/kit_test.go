@@ -1,4 +1,4 @@
-//go:build e2e || interop
+//go:build e2e || interop || fault
 
 package e2ee
 
@@ -14,10 +14,7 @@ import (
 	"github.com/gatepost/gatepost/test/harness"
 )
 
-const (
-	patience = 60 * time.Second // for what happens at once on an idle machine
-	binaries = "../../bin"
-)
+const binaries = "../../bin"
 
 // site is a homeserver and people at their clients.
 type site struct {
@@ -31,7 +28,7 @@ type site struct {
 // newSite has the homeserver running. registration is the file of an application service, "" for none.
 func newSite(t *testing.T, registration string) *site {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	t.Cleanup(cancel)
 	s := &site{t: t, ctx: ctx}
 	log := filepath.Join(t.TempDir(), "clients.log")
@@ -86,6 +83,24 @@ func (s *site) device(name, user string) *Device {
 	s.t.Helper()
 	d, err := s.node.Login(s.ctx, name, s.hs, user, secret(user))
 	s.must(err)
+	return d
+}
+
+// person is a log-in of a registered person who has cross-signing keys, as people have whose client set them up.
+func (s *site) person(name, user string) *Device {
+	s.t.Helper()
+	d := s.device(name, user)
+	var err error
+	d.Keys, err = d.CrossSign(s.ctx)
+	s.must(err)
+	return d
+}
+
+// another is a further log-in of the same person, who has verified it.
+func (s *site) another(name string, first *Device) *Device {
+	s.t.Helper()
+	d := s.device(name, strings.TrimPrefix(strings.TrimSuffix(first.UserID, ":localhost"), "@"))
+	s.must(d.CrossSignWith(s.ctx, first.Keys))
 	return d
 }
 
