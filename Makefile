@@ -59,7 +59,7 @@ unit: go-version ## the tests that need no server
 .PHONY: test
 test: unit build $(DENDRITE) ## unit, then the real binary against a real homeserver and broker; with Node 20 encrypted rooms, too
 	@$(MAKE) --no-print-directory --quiet $(CLIENTS) || [ "$${CI:-}" != true ]
-	go test -tags e2e -count=1 -timeout 15m ./test/...
+	go test -tags e2e,$(TAGS) -count=1 -timeout 15m ./test/...
 
 # What cannot run because something is missing is named; with CI=true that is a failure.
 .PHONY: interop
