@@ -178,7 +178,9 @@ bench-turn: build ## the TURN relay beside coturn and pion/turn, twenty minutes;
 fault: build $(DENDRITE) $(PAHO) ## what survives kills, outages and full disks: about half an hour; FAULT_SCALE=0.1, ONLY=Flood
 	@$(MOSQUITTO_CLIENTS) || { echo "fault: needs mosquitto_pub and mosquitto_sub: install the package mosquitto-clients" >&2; exit 1; }
 	@mkdir -p bin/figures
+	@$(MAKE) --no-print-directory --quiet $(CLIENTS) || [ "$${CI:-}" != true ]
 	go test -tags fault -count=1 -timeout 2h -v $(if $(ONLY),-run '$(ONLY)') ./test/fault/ | tee $(if $(ONLY),/dev/null,bin/figures/fault.tsv)
+	go test -tags fault -count=1 -timeout 1h -v -run '$(or $(ONLY),WhileKilled$$)' ./test/e2ee/ | tee $(if $(ONLY),/dev/null,bin/figures/fault-encrypted.tsv)
 
 .PHONY: fault-race
 fault-race: go-version $(PAHO) ## the broker's part of it, once, with a gatepost under the race detector (needs a C compiler)

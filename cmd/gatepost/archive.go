@@ -13,13 +13,14 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
 
 // A backup is a tar file. Its first entry, manifest.json, lists every other entry with size and SHA-256, in their order:
 //
-//	data/NAME        a database of the store's folder, as it was at one moment
+//	data/NAME        a database of the store's folder, as it was at one moment, or the seeds of the bot's signatures
 //	config/NAME      the configuration (always gatepost.yaml) and files it names below its own folder
 //	elsewhere/PATH   files it names anywhere else; a restore leaves those to a person
 //
@@ -241,6 +242,11 @@ func (e entry) allowed() bool {
 
 // databases lists the names of the databases, the store's own last.
 func (m manifest) databases() []string {
+	return slices.DeleteFunc(m.data(), func(name string) bool { return filepath.Ext(name) != ".db" })
+}
+
+// data lists the names of what belongs into the store's folder, the store's own database last.
+func (m manifest) data() []string {
 	var out []string
 	for _, e := range m.Entries {
 		if name, ok := strings.CutPrefix(e.Name, dataPrefix); ok && name != storeFile {

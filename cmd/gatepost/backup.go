@@ -21,8 +21,8 @@ func (a *app) backupCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "backup FILE",
 		Short: "Write everything that must not be lost into one file",
-		Long: `Write the store, the embedded broker's file, the configuration and the secrets it names into one tar file that
-only you can read. While a gatepost runs it is asked for them and goes on working;
+		Long: `Write the store, the embedded broker's file, the seeds of the bot's signatures, the configuration and the secrets it
+names into one tar file that only you can read. While a gatepost runs it is asked for them and goes on working;
 otherwise the files are read. FILE must not exist; "-" is standard output.`,
 		Example: `  gatepost backup gatepost-$(date +%F).tar
   gatepost backup - | ssh nas 'cat > gatepost.tar'`,
@@ -143,6 +143,12 @@ func writeBackup(ctx context.Context, w io.Writer, cfg *config.Config, dbs []dat
 			_, err := db.snapshot(w)
 			return err
 		}})
+	}
+	seeds := newSeedFile(cfg.Store.Path).path
+	if there, err := exists(seeds); err != nil {
+		return fmt.Errorf("backup: %w", err)
+	} else if there {
+		sources = append(sources, fileSource(dataPrefix+seedsFile, seeds))
 	}
 	sources = append(sources, fileSource(configName, cfg.File()))
 	for _, file := range cfg.Files() {

@@ -207,7 +207,7 @@ func (a *app) restoreConfig(m manifest, unpacked string) (configFiles, error) {
 	return out, nil
 }
 
-// restoreData puts the databases in their place. Those that were there are kept in a folder of the store's folder, whose
+// restoreData puts the databases, and what else the store's folder has, in their place. Those that were there are kept in a folder of the store's folder, whose
 // name is returned, "" when there were none. At no moment is there no store where there was one.
 func (a *app) restoreData(ctx context.Context, m manifest, unpacked string, force bool) (kept string, err error) {
 	cfg, err := a.load()
@@ -222,7 +222,7 @@ func (a *app) restoreData(ctx context.Context, m manifest, unpacked string, forc
 		return "", fmt.Errorf("restore: %w", err)
 	}
 	aside := filepath.Join(target, "before-"+time.Now().UTC().Format("20060102T150405Z"))
-	for _, name := range m.databases() {
+	for _, name := range m.data() {
 		old := filepath.Join(target, name)
 		there, err := exists(old)
 		if err != nil {

@@ -2,8 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"strings"
 	"time"
 
+	"github.com/gatepost/gatepost/gateway/matrix"
 	"github.com/gatepost/gatepost/internal/admin"
 )
 
@@ -79,4 +83,105 @@ func serveVerifyControl(s *admin.Server, c verifyControl) {
 	handle(s, verbRecoverIdentity, func(ctx context.Context, r recoverRequest) (nothing, error) {
 		return nothing{}, c.RecoverIdentity(ctx, r)
 	})
+}
+
+// verifyController answers with the running bot.
+type verifyController struct{ d *daemon }
+
+// verified turns a refusal into one that the command line understands.
+func verified(err error) error {
+	switch {
+	case errors.Is(err, matrix.ErrNoEncryption):
+		return &admin.Error{Code: admin.Refused, Text: "this gatepost does not encrypt: matrix.encryption is off, or it was built without encryption"}
+	case errors.Is(err, matrix.ErrNoVerification):
+		return &admin.Error{Code: admin.NotFound, Text: "there is no such verification, or it is over"}
+	case errors.Is(err, matrix.ErrNotShown), errors.Is(err, matrix.ErrUnsigned), errors.Is(err, matrix.ErrRecoveryKey):
+		return &admin.Error{Code: admin.Refused, Text: err.Error()}
+	}
+	return err
+}
+
+func (c verifyController) client() (*matrix.Client, error) {
+	if c.d.matrix == nil {
+		return nil, verified(matrix.ErrNoEncryption)
+	}
+	return c.d.matrix, nil
+}
+
+func (c verifyController) Identity(ctx context.Context) (identityInfo, error) {
+	m, err := c.client()
+	if err != nil {
+		return identityInfo{}, err
+	}
+	i, err := m.Identity(ctx)
+	if err != nil {
+		return identityInfo{}, verified(err)
+	}
+	out := identityInfo{User: string(i.User), Device: i.Device, Fingerprint: i.Key, Signed: i.Signed, Problem: i.Problem, Verifications: []verificationInfo{}}
+	for _, v := range i.Verifications {
+		out.Verifications = append(out.Verifications, aboutVerification(v))
+	}
+	return out, nil
+}
+
+func aboutVerification(v matrix.Verification) verificationInfo {
+	out := verificationInfo{ID: v.ID, User: string(v.User), Device: v.Device, State: v.State, Code: v.Code, Expires: v.Expires}
+	for _, e := range v.Emoji {
+		out.Emoji = append(out.Emoji, emojiInfo{e.Symbol, e.Name})
+	}
+	if len(v.Emoji) > 0 {
+		out.Decimals = v.Decimals[:]
+	}
+	return out
+}
+
+func (c verifyController) AnswerVerification(ctx context.Context, r answerRequest) error {
+	m, err := c.client()
+	if err != nil {
+		return err
+	}
+	return verified(m.AnswerVerification(ctx, r.ID, r.Agree))
+}
+
+func (c verifyController) SetupIdentity(ctx context.Context) (recoveryReply, error) {
+	m, err := c.client()
+	if err != nil {
+		return recoveryReply{}, err
+	}
+	key, err := m.SetupIdentity(ctx)
+	return recoveryReply{key}, verified(err)
+}
+
+func (c verifyController) RecoveryShown(ctx context.Context) error {
+	m, err := c.client()
+	if err != nil {
+		return err
+	}
+	return verified(m.RecoveryShown(ctx))
+}
+
+func (c verifyController) RecoverIdentity(ctx context.Context, r recoverRequest) error {
+	m, err := c.client()
+	if err != nil {
+		return err
+	}
+	return verified(m.RecoverIdentity(ctx, r.RecoveryKey))
+}
+
+// verification tells the owners how a verification goes on. It does not block.
+func (d *daemon) verification(v matrix.Verification) {
+	var text string
+	switch v.State {
+	case "shown":
+		var words []string
+		for _, e := range v.Emoji {
+			words = append(words, e.Symbol+" "+e.Name)
+		}
+		text = fmt.Sprintf("%s asks to verify me, from device %s. These should be the same there: %s. Compare them with `gatepost verify` on my machine, and answer there.", v.User, v.Device, strings.Join(words, ", "))
+	case "done":
+		text = fmt.Sprintf("%s has verified me, and I have verified %s.", v.User, v.User)
+	default:
+		return
+	}
+	d.gateway.Alert(text, "verification "+v.ID+" "+v.State)
 }
