@@ -124,6 +124,7 @@ func (d *daemon) build(group *lifecycle.Group) error {
 	}
 	serveBrokerControl(server, brokerController{d.broker})
 	serveTurnControl(server, turnController{d.turn})
+	serveVerifyControl(server, verifyController{d})
 	if d.broker != nil {
 		group.Add(lifecycle.Part{Name: "broker store", Close: d.table.Close})
 		group.Add(lifecycle.Part{Name: "broker", Start: listen(d.broker.Listen), Run: d.broker.Run})

@@ -127,6 +127,9 @@ func (c *Client) Run(ctx context.Context) error {
 	defer c.watch.close()
 	var wg sync.WaitGroup
 	wg.Go(func() { c.keepAsking(ctx, &wg) })
+	if c.engine != nil {
+		wg.Go(func() { c.engine.verify(ctx) })
+	}
 	err := c.serve(ctx)
 	cancel()
 	wg.Wait()

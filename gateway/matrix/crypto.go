@@ -37,11 +37,11 @@ type engine struct {
 	mach  atomic.Pointer[crypto.OlmMachine] // nil until the device is there
 	token atomic.Pointer[string]            // of the device, where it has one of its own
 
-	mu      sync.Mutex
-	asked   map[ids.UserID]time.Time // whose devices were asked for without an answer
-	wanted  map[id.SessionID]bool    // sessions whose key was asked for
-	done    map[ids.RoomID][]string  // records that were sent: what is kept of them goes with the next commit
-	verifyF func(context.Context, *event.Event, *crypto.DecryptedOlmEvent)
+	mu     sync.Mutex
+	asked  map[ids.UserID]time.Time // whose devices were asked for without an answer
+	wanted map[id.SessionID]bool    // sessions whose key was asked for
+	done   map[ids.RoomID][]string  // records that were sent: what is kept of them goes with the next commit
+	keeper *keeper
 }
 
 // newEngine opens the crypto file. It asks nobody.
@@ -57,6 +57,7 @@ func newEngine(c *Client, cfg CryptoConfig) (*engine, error) {
 	if err := e.loadRooms(); err != nil {
 		return nil, err
 	}
+	e.keeper = newKeeper(e)
 	if err := store.loadSent(context.Background(), c.cfg.Now()); err != nil {
 		return nil, err
 	}

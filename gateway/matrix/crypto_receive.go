@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"maunium.net/go/mautrix"
 	"maunium.net/go/mautrix/crypto"
@@ -65,8 +66,8 @@ func (e *engine) toDevice(ctx context.Context, mach *crypto.OlmMachine, raw json
 	}
 	switch content := evt.Content.Parsed.(type) {
 	case *event.EncryptedEventContent:
-		if inner := mach.HandleEncryptedEvent(ctx, evt); inner != nil && e.verifyF != nil {
-			e.verifyF(ctx, evt, inner)
+		if inner := mach.HandleEncryptedEvent(ctx, evt); inner != nil && concerns(inner.Type.Type, inner.Content.VeryRaw) {
+			e.keeper.take(verifyEvent{Type: inner.Type.Type, Sender: ids.UserID(evt.Sender), Content: inner.Content.VeryRaw})
 		}
 	case *event.RoomKeyRequestEventContent:
 		if evt.Sender == mach.Client.UserID { // nobody else is given keys on request
@@ -76,8 +77,8 @@ func (e *engine) toDevice(ctx context.Context, mach *crypto.OlmMachine, raw json
 		mach.HandleRoomKeyWithheld(ctx, content)
 		e.cfg.KeysCame() // what waits for this key waits for nothing
 	default:
-		if e.verifyF != nil {
-			e.verifyF(ctx, evt, nil)
+		if concerns(evt.Type.Type, o["content"]) {
+			e.keeper.take(verifyEvent{Type: evt.Type.Type, Sender: ids.UserID(evt.Sender), Content: slices.Clone(o["content"])})
 		}
 	}
 }
@@ -130,6 +131,12 @@ func (e *engine) opened(in room.Event, clear *event.Event) (room.Event, error) {
 	out.Type, out.Content = clear.Type.Type, append(json.RawMessage(nil), content...)
 	out.Trust = trustOf(clear.Mautrix)
 	out.Encrypted = true
+	if concerns(out.Type, out.Content) {
+		if !e.c.own(out.Sender) {
+			e.keeper.take(verifyEvent{Type: out.Type, Sender: out.Sender, Room: out.Room, ID: out.ID, Content: out.Content})
+		}
+		out.Type = ""
+	}
 	if !wanted(out.Type) || out.Type == kindEncrypted {
 		out.Type = ""
 	}

@@ -1,6 +1,10 @@
 package matrix
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/gatepost/gatepost/internal/ids"
+)
 
 // Trust says with which devices of the people in a room its keys are shared.
 type Trust string
@@ -19,6 +23,13 @@ type CryptoConfig struct {
 	Trust Trust       // "" means TrustCrossSigned
 	// KeysCame is called when messages that could not be read before may be readable now. It must not block; nil: nobody.
 	KeysCame func()
+	// Seeds keeps the bot's cross-signing seeds; nil: the bot's device is not signed.
+	Seeds Seeds
+	// Owner says who may ask for a verification; nil: nobody.
+	Owner func(ids.UserID) bool
+	// Verification is called with a verification that was asked for, has something to compare, or has ended. It must not block
+	// nor call the Client; nil: nobody.
+	Verification func(Verification)
 	// Replaced is called when the bot's former device, whose keys are lost, was replaced. It must not block; nil: nobody.
 	Replaced func()
 }
@@ -32,6 +43,12 @@ func (cfg *CryptoConfig) check() error {
 	}
 	if cfg.Replaced == nil {
 		cfg.Replaced = func() {}
+	}
+	if cfg.Verification == nil {
+		cfg.Verification = func(Verification) {}
+	}
+	if cfg.Owner == nil {
+		cfg.Owner = func(ids.UserID) bool { return false }
 	}
 	switch {
 	case cfg.Table == nil:

@@ -60,8 +60,10 @@ func (x *identity) ensure(ctx context.Context) error {
 	default:
 		return fmt.Errorf("%w: the homeserver has other cross-signing keys for the bot than ours", ErrUnsigned)
 	}
-	if err := x.mach.ImportCrossSigningKeys(kept.Keys); err != nil {
-		return fmt.Errorf("matrix: cross-signing seeds: %w", err)
+	if have := x.mach.CrossSigningKeys; have == nil || have.MasterKey.PublicKey() != keys.MasterKey.PublicKey() {
+		if err := x.mach.ImportCrossSigningKeys(kept.Keys); err != nil {
+			return fmt.Errorf("matrix: cross-signing seeds: %w", err)
+		}
 	}
 	if kept.Recovery != "" && !kept.Escrowed {
 		if err := x.escrow(ctx, kept); err != nil {

@@ -19,6 +19,16 @@ type Seeds interface {
 	Save([]byte) error     // durable when it returns; nil deletes
 }
 
+// Identity says how the bot's device stands.
+type Identity struct {
+	User          ids.UserID
+	Device        string
+	Key           string // ed25519 fingerprint of the device, unpadded base64
+	Signed        bool   // with the bot's own keys
+	Problem       string // why it is not signed
+	Verifications []Verification
+}
+
 // Verification is one that a person asked for.
 type Verification struct {
 	ID       string
@@ -37,6 +47,9 @@ var (
 	// ErrNotShown is returned for a verification whose emoji cannot be compared yet.
 	ErrNotShown = errors.New("matrix: there is nothing to compare yet")
 )
+
+// ErrNoEncryption is returned for what only a client with encryption can do.
+var ErrNoEncryption = errors.New("matrix: there is no encryption here")
 
 // maxFlows is how many verifications are remembered; those that are over go first.
 const maxFlows = 16
