@@ -285,7 +285,7 @@ func (g *group) version() string {
 		binary.BigEndian.PutUint64(b[:], p.sum)
 		sum.Write(b[:])
 	}
-	return hex.EncodeToString(sum.Sum(nil)[:8])
+	return "v" + hex.EncodeToString(sum.Sum(nil)[:8]) // never a number
 }
 
 // Told notes that people were told of a proposal as it is in a version, and need not be again.
