@@ -61,10 +61,9 @@ func (h *Host) ripen(g *group, now time.Time) time.Time {
 		return time.Time{}
 	}
 	g.id, g.stage = ids.Device(g.original), Waiting
-	g.why = h.warnings(g)
 	h.byID[g.id] = g
 	h.saveGroup(g)
-	if h.cfg.Auto && len(g.why) == 0 {
+	if h.cfg.Auto && len(h.warnings(g)) == 0 {
 		h.admit(g, now)
 		return g.nextDue()
 	}
@@ -107,8 +106,10 @@ func (h *Host) claims(g *group, p *part) []string {
 
 // whose says which device a topic belongs to that g wants to send to; "" to nobody, or to g.
 func (h *Host) whose(g *group, name string) string {
-	if o := h.commands[name]; o != nil && o != g {
-		return o.name()
+	for _, o := range h.commands[name] {
+		if o != g {
+			return o.name()
+		}
 	}
 	for _, s := range h.index.exact[name] {
 		if s.use != useAnswer && s.group != g {
@@ -157,6 +158,9 @@ func (h *Host) objections(g *group, old, p *part) []string {
 
 // hold keeps p back until a person has agreed that it becomes part of g.
 func (h *Host) hold(g *group, p *part, data []byte, why []string, now time.Time) {
+	if old := h.held[p.key]; old != nil && old.group != g.growth {
+		h.release(p.key)
+	}
 	m := g.growth
 	if m == nil {
 		if h.waiting >= maxWaiting {
@@ -213,7 +217,7 @@ func (h *Host) admit(g *group, now time.Time) {
 			h.pending -= p.size
 		}
 	}
-	g.stage, g.why, g.tell, g.stale = Admitted, nil, time.Time{}, true
+	g.stage, g.tell, g.stale = Admitted, time.Time{}, true
 	for _, p := range g.parts {
 		g.known[p.key.convention] = true
 	}
@@ -258,10 +262,10 @@ func (h *Host) Proposal(id ids.DeviceID) (p Proposal, ok bool) {
 
 func (h *Host) proposal(g *group) Proposal {
 	h.refresh(g)
-	p := Proposal{ID: g.id, Stage: g.stage, Name: g.name(), Is: g.dev.Is, Since: g.began, Warnings: g.why, Version: g.version()}
+	p := Proposal{ID: g.id, Stage: g.stage, Name: g.name(), Is: g.dev.Is, Since: g.began, Version: g.version()}
 	p.Told = g.told == p.Version
 	if g.into != nil {
-		p.Into, p.Name, p.Warnings = g.into.id, g.into.name(), nil
+		p.Into, p.Name = g.into.id, g.into.name()
 		for _, o := range g.parts {
 			p.Warnings = append(p.Warnings, o.why...)
 		}

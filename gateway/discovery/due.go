@@ -97,6 +97,10 @@ func (h *Host) work(g *group, now time.Time) (next time.Time) {
 			next = at
 		} else {
 			g.gone = time.Time{}
+			h.unindex(g)
+			g.bare(g.dev.Is.Name, g.dev.Is.Kind, g.dev.Is.Area)
+			g.reads, g.triggers, g.avail, g.due = nil, nil, nil, nil
+			h.saveGroup(g)
 			h.news.Gone = append(h.news.Gone, g.id)
 		}
 	}

@@ -34,7 +34,6 @@ type group struct {
 	owns     []string        // identifiers
 	into     *group          // this is what an admitted device wants to have in addition
 	growth   *group          // the other way
-	why      []string        // what people must know before they agree
 	known    map[string]bool // conventions that people agreed to
 	allowed  map[string]bool // topics of commands that people agreed to
 	told     string          // the version that people were told of
@@ -117,8 +116,8 @@ func (h *Host) announce(is convention.Part, now time.Time) {
 			h.hold(g, p, data, why, now)
 			return
 		}
-		h.release(p.key)
 	}
+	h.release(p.key)
 	h.enter(g, p, data, now)
 }
 
@@ -294,6 +293,14 @@ func (h *Host) gone(key partKey, moving bool, now time.Time) {
 	}
 	if !moving {
 		h.unsettle(g, now)
+	}
+}
+
+// bare leaves of what a device is only what people call it by.
+func (g *group) bare(name string, kind convention.Kind, area string) {
+	g.dev.Is = convention.Device{IDs: g.owns, Name: name, Kind: kind, Area: area}
+	if len(g.owns) > 0 {
+		g.dev.Is.ID = g.owns[0]
 	}
 }
 

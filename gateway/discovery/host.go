@@ -35,7 +35,7 @@ type Host struct {
 	held        map[partKey]*part // announced, but a person must first agree
 	owner       map[string]*group // of an identifier
 	byID        map[ids.DeviceID]*group
-	commands    map[string]*group // whose command topic it is, of admitted devices
+	commands    map[string][]*group // whose command topic it is, of admitted devices
 	blocked     map[partKey]bool
 	blockedIDs  map[claim]bool
 	refused     map[partKey]convention.Refused
@@ -66,7 +66,7 @@ func New(cfg Config) *Host {
 	h := &Host{
 		cfg: cfg, conventions: map[string]convention.Convention{}, states: map[partKey]convention.State{},
 		parts: map[partKey]*part{}, held: map[partKey]*part{}, owner: map[string]*group{}, byID: map[ids.DeviceID]*group{},
-		commands: map[string]*group{}, blocked: map[partKey]bool{}, blockedIDs: map[claim]bool{}, refused: map[partKey]convention.Refused{},
+		commands: map[string][]*group{}, blocked: map[partKey]bool{}, blockedIDs: map[claim]bool{}, refused: map[partKey]convention.Refused{},
 		index: newIndex(), templates: map[string]compiled{}, vars: map[string]any{},
 		loaded: map[ids.DeviceID]map[string]Value{}, record: map[ids.DeviceID]record{},
 	}

@@ -63,29 +63,32 @@ func parseValue(b []byte) (v Value, ok bool) {
 
 // record is what is kept of a group.
 type record struct {
-	ID       ids.DeviceID `json:"id"`
-	Original string       `json:"original"`
-	Stage    Stage        `json:"stage"`
-	Name     string       `json:"name,omitempty"`  // blocked
-	Parts    [][2]string  `json:"parts,omitempty"` // convention and key
-	Why      [][]string   `json:"why,omitempty"`   // of Parts that are held
-	Into     ids.DeviceID `json:"into,omitempty"`
-	Told     string       `json:"told,omitempty"`
-	Allowed  []string     `json:"allowed,omitempty"`
-	Known    []string     `json:"known,omitempty"`  // conventions
-	Claims   [][2]string  `json:"claims,omitempty"` // blocked: convention and identifier
-	Alarms   []string     `json:"alarms,omitempty"`
-	Online   Online       `json:"online,omitempty"`
-	Since    time.Time    `json:"since,omitzero"`
-	Began    time.Time    `json:"began,omitzero"`
-	Gone     time.Time    `json:"gone,omitzero"`
+	ID       ids.DeviceID    `json:"id"`
+	Original string          `json:"original"`
+	Stage    Stage           `json:"stage"`
+	Name     string          `json:"name,omitempty"`
+	Kind     convention.Kind `json:"kind,omitempty"`
+	Area     string          `json:"area,omitempty"`
+	Owns     []string        `json:"owns,omitempty"`  // identifiers
+	Parts    [][2]string     `json:"parts,omitempty"` // convention and key
+	Why      [][]string      `json:"why,omitempty"`   // of Parts that are held
+	Into     ids.DeviceID    `json:"into,omitempty"`
+	Told     string          `json:"told,omitempty"`
+	Allowed  []string        `json:"allowed,omitempty"`
+	Known    []string        `json:"known,omitempty"`  // conventions
+	Claims   [][2]string     `json:"claims,omitempty"` // blocked: convention and identifier
+	Alarms   []string        `json:"alarms,omitempty"`
+	Online   Online          `json:"online,omitempty"`
+	Since    time.Time       `json:"since,omitzero"`
+	Began    time.Time       `json:"began,omitzero"`
+	Gone     time.Time       `json:"gone,omitzero"`
 }
 
 // saveGroup stores a group that has an id.
 func (h *Host) saveGroup(g *group) {
 	r := record{
 		ID: g.id, Original: g.original, Stage: g.stage, Known: slices.Sorted(maps.Keys(g.known)), Alarms: slices.Sorted(maps.Keys(g.alarms)),
-		Allowed: slices.Sorted(maps.Keys(g.allowed)), Told: g.told, Online: g.dev.Online, Since: g.dev.Since, Began: g.began, Gone: g.gone,
+		Name: g.dev.Is.Name, Kind: g.dev.Is.Kind, Area: g.dev.Is.Area, Owns: g.owns, Allowed: slices.Sorted(maps.Keys(g.allowed)), Told: g.told, Online: g.dev.Online, Since: g.dev.Since, Began: g.began, Gone: g.gone,
 	}
 	for _, p := range g.parts {
 		r.Parts = append(r.Parts, [2]string{p.key.convention, p.key.key})
@@ -97,7 +100,6 @@ func (h *Host) saveGroup(g *group) {
 		r.Into = g.into.id
 	}
 	if g.stage == Blocked {
-		r.Name = g.dev.Is.Name
 		for _, k := range g.keys {
 			r.Parts = append(r.Parts, [2]string{k.convention, k.key})
 		}
@@ -265,10 +267,18 @@ func (h *Host) restore(r record, loose map[partKey]*part, now time.Time) {
 	if g.open() {
 		h.waiting++
 	}
-	h.own(g)
+	for _, id := range r.Owns {
+		if h.owner[id] == nil {
+			h.owner[id] = g
+			g.owns = append(g.owns, id)
+		}
+	}
 	switch {
 	case g.stage == Admitted:
 		maps.Copy(g.dev.Values, h.loaded[g.id])
+		if len(g.parts) == 0 {
+			g.bare(r.Name, r.Kind, r.Area)
+		}
 		h.refresh(g)
 		if !g.gone.IsZero() {
 			h.arm(g, g.gone.Add(goneTime))

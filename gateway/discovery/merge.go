@@ -207,8 +207,8 @@ func (h *Host) indexGroup(g *group) {
 		if len(g.allowed) < 2*convention.MaxCommands {
 			g.allowed[c.Topic] = true
 		}
-		if h.commands[c.Topic] == nil {
-			h.commands[c.Topic] = g
+		if !slices.Contains(g.topics, c.Topic) {
+			h.commands[c.Topic] = append(h.commands[c.Topic], g)
 			g.topics = append(g.topics, c.Topic)
 		}
 		if c.Confirm != nil && c.Confirm.Topic != "" {
@@ -230,7 +230,8 @@ func (h *Host) unindex(g *group) {
 		h.index.remove(f, g)
 	}
 	for _, t := range g.topics {
-		if h.commands[t] == g {
+		h.commands[t] = slices.DeleteFunc(h.commands[t], func(o *group) bool { return o == g })
+		if len(h.commands[t]) == 0 {
 			delete(h.commands, t)
 		}
 	}

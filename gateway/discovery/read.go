@@ -21,7 +21,7 @@ const unknown = "None"
 
 // deliver renders what the sinks make of a message.
 func (h *Host) deliver(sinks []sink, m topic.Message) {
-	h.vars["value"], h.vars["value_json"] = template.LazyText(m.Payload), template.LazyJSON(m.Payload)
+	h.begin(m)
 	for _, s := range sinks {
 		g := s.group
 		switch s.use {
@@ -33,6 +33,11 @@ func (h *Host) deliver(sinks []sink, m topic.Message) {
 			h.available(g, s.i, s.j, m)
 		}
 	}
+}
+
+// begin makes a message the one that templates see. Its JSON is decoded once, and only if one asks for it.
+func (h *Host) begin(m topic.Message) {
+	h.vars["value"], h.vars["value_json"] = template.LazyText(m.Payload), template.LazyJSON(m.Payload)
 }
 
 // render gives what a source makes of a message; ok is false when that is no news, or cannot be read.
