@@ -108,6 +108,9 @@ func (g *Gateway) discover(b *batch, m topic.Message) (wanted bool) {
 	}
 	n := g.finder.host.Message(m)
 	wanted = n.Wanted
+	if !n.Taken {
+		g.finder.parked.put(m)
+	}
 	g.heard(b, n, m.Topic, m.Time)
 	return wanted
 }

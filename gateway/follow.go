@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/gatepost/gatepost/internal/logkey"
@@ -67,12 +68,23 @@ func (g *Gateway) followTopics(ctx context.Context) error {
 	}
 }
 
-// parked keeps retained messages that nobody wants yet. A subscription that covers much brings them once, and perhaps before
-// the device that they are about has announced itself.
+// parked keeps the latest messages on topics that no admitted device wants yet. A subscription that covers much brings
+// retained ones once, perhaps before the device that they are about has announced itself or is admitted.
 type parked struct {
-	by    map[string]topic.Message
-	order []string // by arrival; may name what is gone
+	by    map[string]parkedOne
+	order []parkedAt // by arrival; may name what is gone
 	bytes int
+	n     uint64
+}
+
+type parkedOne struct {
+	msg topic.Message
+	n   uint64
+}
+
+type parkedAt struct {
+	name string
+	n    uint64
 }
 
 // So much is parked; the oldest gives way.
@@ -82,55 +94,53 @@ const (
 	maxParkedOne   = 16 << 10
 )
 
-func newParked() *parked { return &parked{by: map[string]topic.Message{}} }
+func newParked() *parked { return &parked{by: map[string]parkedOne{}} }
 
-// put keeps m, or forgets what was kept on its topic.
+// put keeps m in place of what was kept on its topic; an empty one deletes that.
 func (p *parked) put(m topic.Message) {
 	p.drop(m.Topic)
 	if len(m.Payload) == 0 || len(m.Payload) > maxParkedOne || len(m.Topic) > maxTopic {
 		return
 	}
 	for len(p.order) > 0 && (len(p.by) >= maxParked || p.bytes+weight(m) > maxParkedBytes || len(p.order) >= 2*maxParked) {
-		p.drop(p.order[0])
+		if oldest := p.order[0]; p.by[oldest.name].n == oldest.n {
+			p.drop(oldest.name)
+		}
 		p.order = p.order[1:]
 	}
-	p.by[m.Topic] = m
-	p.order = append(p.order, m.Topic)
+	p.n++
+	p.by[m.Topic] = parkedOne{m, p.n}
+	p.order = append(p.order, parkedAt{m.Topic, p.n})
 	p.bytes += weight(m)
 }
 
 func (p *parked) drop(name string) {
 	if old, ok := p.by[name]; ok {
-		p.bytes -= weight(old)
+		p.bytes -= weight(old.msg)
 		delete(p.by, name)
 	}
 }
 
-// take gives what was kept for the filters, and forgets it.
+// take gives what was kept for the filters, as old values, and forgets it.
 func (p *parked) take(filters []topic.Filter) (list []topic.Message) {
-	if len(p.by) == 0 {
-		return nil
+	give := func(one parkedOne) {
+		one.msg.Retained = true
+		list = append(list, one.msg)
+		p.drop(one.msg.Topic)
 	}
 	var wild []topic.Filter
 	for _, f := range filters {
-		if m, ok := p.by[f.String()]; ok {
-			list = append(list, m)
-			p.drop(m.Topic)
-		} else if !exact(f) {
+		if one, ok := p.by[f.String()]; ok {
+			give(one)
+		} else if topic.ValidTopic(f.String()) != nil {
 			wild = append(wild, f)
 		}
 	}
-	for name, m := range p.by {
-		for _, f := range wild {
-			if f.Match(name) {
-				list = append(list, m)
-				p.drop(name)
-				break
-			}
+	for name, one := range p.by {
+		if slices.ContainsFunc(wild, func(f topic.Filter) bool { return f.Match(name) }) {
+			give(one)
 		}
 	}
+	slices.SortFunc(list, func(a, b topic.Message) int { return a.Time.Compare(b.Time) })
 	return list
 }
-
-// exact says whether a filter is a topic.
-func exact(f topic.Filter) bool { return topic.ValidTopic(f.String()) == nil }

@@ -271,9 +271,6 @@ func (g *Gateway) routeOne(b *batch, m topic.Message) {
 	}
 	if rule == nil {
 		if !announced && !rules.Wants(m.Topic) {
-			if m.Retained && g.finder != nil {
-				g.finder.parked.put(m)
-			}
 			g.metrics.unmatched.Inc()
 			g.unmatched.add(m)
 		}

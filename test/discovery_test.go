@@ -38,8 +38,8 @@ func (p *place) announced() (names []string) {
 	return []string{"Reading lamp", "Heater plug", "Thermostat", "Coffee machine"}
 }
 
-// roomCalled waits until who is in a room of that name.
-func (p *place) roomCalled(who *harness.Person, name string) (id string) {
+// roomNamed waits until who is in a room of that name.
+func (p *place) roomNamed(who *harness.Person, name string) (id string) {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, patience)
 	defer cancel()
@@ -55,8 +55,8 @@ func (p *place) roomCalled(who *harness.Person, name string) (id string) {
 	return id
 }
 
-// roomsCalled counts the rooms of that name that who is in.
-func roomsCalled(who *harness.Person, name string) (n int) {
+// roomsNamed counts the rooms of that name that who is in.
+func roomsNamed(who *harness.Person, name string) (n int) {
 	who.View(func(rooms map[string]*harness.Room) {
 		for _, r := range rooms {
 			if r.Name == name && r.Joined {
@@ -76,10 +76,10 @@ func TestDevicesThatAnnounceThemselvesBecomeRooms(t *testing.T) {
 	p.must(p.gate.Start(p.ctx))
 	names := p.announced()
 	for _, name := range names {
-		p.roomCalled(p.alice, name)
-		p.roomCalled(p.bob, name)
+		p.roomNamed(p.alice, name)
+		p.roomNamed(p.bob, name)
 	}
-	p.roomCalled(p.alice, "Living room") // the space that the lamp suggests
+	p.roomNamed(p.alice, "Living room") // the space that the lamp suggests
 	_, err := p.gate.Stop(patience)
 	p.must(err)
 	p.must(p.gate.Start(p.ctx))
@@ -89,7 +89,7 @@ func TestDevicesThatAnnounceThemselvesBecomeRooms(t *testing.T) {
 		if !strings.Contains(r.Stdout, fmt.Sprintf("%q", name)) {
 			t.Errorf("no %s in\n%s", name, r.Stdout)
 		}
-		if n := roomsCalled(p.alice, name); n != 1 {
+		if n := roomsNamed(p.alice, name); n != 1 {
 			t.Errorf("%d rooms for %s", n, name)
 		}
 	}
@@ -103,7 +103,7 @@ func TestAnOwnerAdmitsDevicesInTheControlRoom(t *testing.T) {
 		room, e := p.message(p.alice, "gatepost", "the question about "+name, func(e harness.Event) bool {
 			return strings.HasPrefix(e.Content.Body, "A new device: “"+name+"”")
 		})
-		if n := roomsCalled(p.alice, name); n != 0 {
+		if n := roomsNamed(p.alice, name); n != 0 {
 			t.Errorf("%s has a room before anybody admitted it", name)
 		}
 		if i == 0 {
@@ -124,12 +124,12 @@ func TestAnOwnerAdmitsDevicesInTheControlRoom(t *testing.T) {
 	}
 	last := len(names) - 1
 	for _, name := range names[:last] {
-		p.roomCalled(p.alice, name)
+		p.roomNamed(p.alice, name)
 	}
 	p.message(p.alice, "gatepost", "the answer about the blocked one", func(e harness.Event) bool {
 		return strings.HasPrefix(e.Content.Body, "“"+names[last]+"” is blocked")
 	})
-	if n := roomsCalled(p.alice, names[last]); n != 0 {
+	if n := roomsNamed(p.alice, names[last]); n != 0 {
 		t.Errorf("the blocked %s has a room", names[last])
 	}
 }

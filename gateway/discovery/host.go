@@ -129,7 +129,7 @@ func (h *Host) Message(m topic.Message) *News {
 		h.step(c, m)
 	}
 	if len(h.found.sinks) > 0 {
-		h.news.Wanted = true
+		h.news.Wanted, h.news.Taken = true, true
 		h.deliver(h.found.sinks, m)
 	}
 	return &h.news

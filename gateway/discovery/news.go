@@ -9,6 +9,7 @@ import (
 // Host. Only admitted devices have news.
 type News struct {
 	Wanted bool // somebody wants the topic
+	Taken  bool // somebody admitted does
 
 	Touched   []Touch
 	Readings  []ReadingNews
