@@ -21,6 +21,7 @@ CLIENTS  := bin/e2ee/installed
 AIORTC   := bin/aiortc-venv/installed
 INTERCOM := bin/intercom-venv/installed
 PHONE    := bin/calls-page/phone.bundle.js
+WEBPAGE  := bin/intercom-web/installed
 LINT     := bin/golangci-lint
 # True when mosquitto is here, or root could install it.
 MOSQUITTO := { command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
@@ -118,6 +119,7 @@ interop-calls: build $(DENDRITE) ## calls of matrix-js-sdk in Chromium with the 
 	fi
 	@$(MAKE) --no-print-directory --quiet $(INTERCOM) || true
 	@$(MAKE) --no-print-directory --quiet $(PHONE) || true
+	@$(MAKE) --no-print-directory --quiet $(WEBPAGE) || true
 	@go test -tags interop -count=1 -timeout 20m -v $(if $(ONLY),-run '$(ONLY)') ./test/calls/ \
 		| { grep -v '^=== ' || true; } | tee $(if $(ONLY),/dev/null,bin/figures/interop-calls.tsv)
 
@@ -302,6 +304,16 @@ $(INTERCOM): examples/intercom-python/requirements.txt
 	@touch $@
 
 # Nothing of it runs when it is installed, save the bundler; every file has its hash.
+$(WEBPAGE): $(addprefix examples/intercom-web/,package.json package-lock.json index.html intercom.js call.js)
+	@node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)' 2>/dev/null || \
+		{ echo "interop-calls: the example page is installed with Node 20 or later and npm: install nodejs and npm" >&2; exit 1; }
+	@echo "installing MQTT.js, for the example page"
+	@rm -rf $(@D)
+	@mkdir -p $(@D)
+	@cp $^ $(@D)/
+	@npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund --loglevel error
+	@touch $@
+
 $(PHONE): $(addprefix test/calls/page/,package.json package-lock.json phone.js)
 	@node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)' 2>/dev/null || \
 		{ echo "interop-calls: matrix-js-sdk is bundled with Node 20 or later and npm: install nodejs and npm" >&2; exit 1; }

@@ -241,7 +241,7 @@ func (d *daemon) buildMQTT() error {
 		}
 		d.broker, err = broker.New(broker.Config{
 			Store: brokerStore{d.table}, Queue: queue(m), Retained: broker.Capacity{Messages: m.Retained.Messages, Bytes: int64(m.Retained.Bytes)},
-			Listeners: m.Listen, CertFile: m.CertFile, KeyFile: m.KeyFile, ClientCAFile: m.ClientCAFile, Accounts: all, Anonymous: m.Anonymous,
+			Listeners: m.Listen, CertFile: m.CertFile, KeyFile: m.KeyFile, ClientCAFile: m.ClientCAFile, Origins: m.Origins, Accounts: all, Anonymous: m.Anonymous,
 			Limits:     limits(m),
 			Deliver:    func(ctx context.Context, msg topic.Message) error { return d.gateway.Deliver(ctx, msg) },
 			Wants:      func(name string) bool { return d.gateway != nil && d.gateway.Wants(name) },

@@ -42,6 +42,7 @@ func changes() []change {
 		{"mqtt.max_payload", restart},
 		{"mqtt.anonymous", restart},
 		{"mqtt.client_ca_file", restart},
+		{"mqtt.origins", restart},
 		{"mqtt.accounts", live},
 		{"mqtt.limits", restart},
 		{"mqtt.sessions", restart},

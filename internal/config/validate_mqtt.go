@@ -45,7 +45,7 @@ func (r *report) outside(m *MQTT) {
 	if m.Anonymous {
 		r.fail("mqtt.anonymous", "is for the embedded broker (listen)")
 	}
-	for _, key := range []string{"client_ca_file", "limits", "sessions", "queue", "retained"} {
+	for _, key := range []string{"client_ca_file", "origins", "limits", "sessions", "queue", "retained"} {
 		if r.places.has("mqtt." + key) {
 			r.fail("mqtt."+key, "is for the embedded broker (listen)")
 		}
@@ -114,6 +114,14 @@ func (r *report) embedded(m *MQTT) {
 	}
 	if m.ClientCAFile != "" && !r.failed["mqtt.client_ca_file"] && !r.failed["mqtt.listen"] && !slices.ContainsFunc(m.Listen, secureURL) {
 		r.fail("mqtt.client_ca_file", "needs a listener with TLS: mqtts or wss")
+	}
+	if len(m.Origins) > 0 && !r.failed["mqtt.listen"] && !slices.ContainsFunc(m.Listen, func(l string) bool { return strings.HasPrefix(l, "ws") }) {
+		r.fail("mqtt.origins", "needs a listener for WebSocket: ws or wss")
+	}
+	for i, o := range m.Origins {
+		if u, err := parseURL(o, "http", "https"); err != nil || u.Scheme+"://"+u.Host != o {
+			r.fail(item("mqtt.origins", i), "%s is not where a page comes from: scheme, host and port, such as https://panel.example.org", quote(o))
+		}
 	}
 	r.accounts(m)
 	r.brokerLimits(m)

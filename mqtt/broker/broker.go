@@ -187,8 +187,7 @@ func (b *Broker) serve(u listenURL, l net.Listener, fail context.CancelCauseFunc
 	accept := func() error { return b.acceptLoop(l) }
 	stop = func() { _ = l.Close() } // it is of no use any more
 	if u.websocket() {
-		open := func() bool { return b.accounts.Load().open() }
-		srv := wsServer(u, b.cfg.Limits.ConnectTime, open, b.serveConn)
+		srv := wsServer(u, b.cfg.Limits.ConnectTime, b.mayCome, b.serveConn)
 		accept = func() error { return srv.Serve(l) }
 		stop = func() { _ = srv.Close() } // the same
 	}

@@ -27,6 +27,9 @@ type Config struct {
 	// ClientCAFile has the PEM certificates that sign those of clients, for mqtts and wss: who shows one must prove that
 	// it is his. It is read again when it changes. "": clients are not asked.
 	ClientCAFile string
+	// Origins are those of pages that browsers may connect from over WebSocket, besides pages of the listener's own host and
+	// port: scheme, host and port, as RFC 6454 section 6.2 writes them.
+	Origins []string
 
 	// Deliver takes a message that a client has published, and returns nil when it is safe: only then the client gets its
 	// acknowledgement. It is called from many goroutines, and may block: the client waits meanwhile. ctx ends 1 s after

@@ -130,7 +130,9 @@ func TestListeners(t *testing.T) {
 
 func TestWebSocketRequests(t *testing.T) {
 	t.Parallel()
-	f := start(t, func(cfg *Config) { cfg.Listeners = []string{"ws://127.0.0.1:0/mqtt"} })
+	f := start(t, func(cfg *Config) {
+		cfg.Listeners, cfg.Origins = []string{"ws://127.0.0.1:0/mqtt"}, []string{"https://panel.example:8443"}
+	})
 	at := "ws://" + f.addr.String()
 	nc, _, err := dialWS(at+"/mqtt", nil, nil)
 	if err != nil {
@@ -147,6 +149,9 @@ func TestWebSocketRequests(t *testing.T) {
 	}{
 		{at + "/other", "", http.StatusNotFound},
 		{at + "/mqtt", "http://evil.example", http.StatusForbidden},
+		{at + "/mqtt", "https://panel.example:8443", http.StatusSwitchingProtocols},
+		{at + "/mqtt", "https://panel.example", http.StatusForbidden},
+		{at + "/mqtt", "https://panel.example:8443.evil.example", http.StatusForbidden},
 		{at + "/mqtt", "http://" + f.addr.String(), http.StatusSwitchingProtocols},
 	} {
 		h := http.Header{}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -16,12 +17,12 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// wsServer makes connections of HTTP requests. serve is called for each, in the goroutine of its request.
-func wsServer(u listenURL, timeout time.Duration, open func() bool, serve func(c, tcp net.Conn)) *http.Server {
+// wsServer makes connections of HTTP requests that may come. serve is called for each, in the goroutine of its request.
+func wsServer(u listenURL, timeout time.Duration, mayCome func(r *http.Request) bool, serve func(c, tcp net.Conn)) *http.Server {
 	upgrader := websocket.Upgrader{
 		HandshakeTimeout: timeout,
 		Subprotocols:     []string{"mqtt", "mqttv3.1"},
-		CheckOrigin:      func(r *http.Request) bool { return sameOrigin(r.Header.Get("Origin"), r.Host, open()) },
+		CheckOrigin:      mayCome,
 	}
 	return &http.Server{
 		ReadHeaderTimeout: timeout,
@@ -45,6 +46,13 @@ func wsServer(u listenURL, timeout time.Duration, open func() bool, serve func(c
 }
 
 type connKey struct{}
+
+// mayCome tells whether whoever asks for a WebSocket connection is a program, or a page that may.
+func (b *Broker) mayCome(r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	return slices.ContainsFunc(b.cfg.Origins, func(o string) bool { return strings.EqualFold(o, origin) }) ||
+		sameOrigin(origin, r.Host, b.accounts.Load().open())
+}
 
 // sameOrigin tells whether a page of origin may connect to us as host. Programs send no origin; a browser does, and
 // without this check any page that is looked at on this machine could speak to a broker on its loopback address. Where

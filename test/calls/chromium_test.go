@@ -100,21 +100,27 @@ func (b *browser) send(session, method string, params map[string]any, result any
 	}
 }
 
-// phone is a person's client in a tab of its own.
+// phone is a tab; in most of them is a person's client.
 type phone struct {
 	t       *testing.T
 	b       *browser
 	session string
 }
 
+// tab opens a page.
+func (b *browser) tab(t *testing.T, url string) *phone {
+	t.Helper()
+	var target struct{ TargetID string }
+	must(t, b.send("", "Target.createTarget", map[string]any{"url": url}, &target))
+	var attached struct{ SessionID string }
+	must(t, b.send("", "Target.attachToTarget", map[string]any{"targetId": target.TargetID, "flatten": true}, &attached))
+	return &phone{t: t, b: b, session: attached.SessionID}
+}
+
 // phone opens a tab and logs a person in.
 func (b *browser) phone(t *testing.T, homeserver, user, password string) *phone {
 	t.Helper()
-	var target struct{ TargetID string }
-	must(t, b.send("", "Target.createTarget", map[string]any{"url": b.site}, &target))
-	var attached struct{ SessionID string }
-	must(t, b.send("", "Target.attachToTarget", map[string]any{"targetId": target.TargetID, "flatten": true}, &attached))
-	p := &phone{t: t, b: b, session: attached.SessionID}
+	p := b.tab(t, b.site)
 	until(t, "the page", func() bool {
 		value, err := p.evaluate("typeof globalThis.phone")
 		return err == nil && string(value) == `"object"`

@@ -74,6 +74,7 @@ type world struct {
 	hs     harness.Homeserver
 	gate   *harness.Gatepost
 	broker string
+	web    string // the same, as the URL of its WebSocket listener
 	relay  string // host:port of gatepost's relay
 	door   *intercom
 }
@@ -87,13 +88,14 @@ const rule = `
   ring: {topic: porch/button, people: ["@alice:localhost"], timeout: 8s}
 `
 
-// newWorld has everything running. answer is the door's --answer.
-func newWorld(t *testing.T, answer string) *world {
+// newWorld has everything running. answer is the door's --answer; "": there is no door yet. origins are those of pages that
+// may connect to the broker.
+func newWorld(t *testing.T, answer string, origins ...string) *world {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	t.Cleanup(cancel)
 	w := &world{t: t, ctx: ctx}
-	ports, err := harness.FreePorts(4)
+	ports, err := harness.FreePorts(5)
 	must(t, err)
 	at := func(i int) string { return fmt.Sprintf("127.0.0.1:%d", ports[i]) }
 	dir := t.TempDir()
@@ -103,10 +105,10 @@ func newWorld(t *testing.T, answer string) *world {
 	w.hs, err = harness.NewDendrite(binaries, home, registration)
 	must(t, err)
 	must(t, harness.NewRegistration(ports[0]).WriteFile(registration, w.hs.ServerName()))
-	w.broker, w.relay = at(1), at(3)
+	w.broker, w.relay, w.web = at(1), at(3), "ws://"+at(4)
 	w.gate, err = harness.NewGatepost(filepath.Join(binaries, "gatepost"), gate, harness.Settings{
 		Homeserver: w.hs.URL(), ServerName: w.hs.ServerName(), Listen: at(0), Registration: registration,
-		Owners: []string{w.user("alice")}, Members: []string{w.user("bob")}, MQTT: w.broker, Admin: at(2), Devices: rule,
+		Owners: []string{w.user("alice")}, Members: []string{w.user("bob")}, MQTT: w.broker, WebSocket: at(4), Origins: origins, Admin: at(2), Devices: rule,
 		Extra: fmt.Sprintf("turn: {listen: [\"udp://%s\"], realm: example.org, secret: a secret of the test, public_ip: [127.0.0.1], relay_ports: 52000-52200}\n", w.relay),
 	})
 	must(t, err)
@@ -128,7 +130,9 @@ func newWorld(t *testing.T, answer string) *world {
 		must(t, w.hs.Register(ctx, name, "secret of "+name))
 	}
 	must(t, w.gate.Start(ctx))
-	w.door = newIntercom(t, w.broker, "--answer", answer)
+	if answer != "" {
+		w.door = newIntercom(t, w.broker, "--answer", answer)
+	}
 	return w
 }
 

@@ -17,6 +17,8 @@ type Settings struct {
 	Members      []string // user ids, with the default power
 	Encryption   string   // "": off
 	MQTT         string   // host:port of the embedded broker
+	WebSocket    string   // host:port of a second listener of it; "": none
+	Origins      []string // of pages that may connect to that
 	Broker       string   // URL of an outside broker, instead of MQTT
 	Admin        string   // host:port
 	Devices      string   // the device rules, each a YAML list item at column 0
@@ -45,7 +47,15 @@ func (s Settings) YAML() string {
 	if s.Broker != "" {
 		fmt.Fprintf(&b, "mqtt: {url: %q}\n", s.Broker)
 	} else {
-		fmt.Fprintf(&b, "mqtt: {listen: [\"mqtt://%s\"]}\n", s.MQTT)
+		listen := []string{"mqtt://" + s.MQTT}
+		if s.WebSocket != "" {
+			listen = append(listen, "ws://"+s.WebSocket)
+		}
+		fmt.Fprintf(&b, "mqtt: {listen: %s", quoted(listen))
+		if len(s.Origins) > 0 {
+			fmt.Fprintf(&b, ", origins: %s", quoted(s.Origins))
+		}
+		b.WriteString("}\n")
 	}
 	if s.Devices != "" {
 		b.WriteString("devices:\n")
