@@ -72,7 +72,7 @@ const lookTime = 60 * time.Second
 
 // What happens to a command.
 type (
-	allowed   struct{}             // the sender may ask for it
+	allowed   struct{ reply bool } // the sender may ask for it; reply: a second look must be one, a reaction is not enough
 	late      struct{ why string } // asked for too long ago
 	looked    struct{}             // somebody who may confirmed a dangerous one
 	sent      struct{}             // the broker has it
@@ -100,7 +100,11 @@ func (c *Command) step(now time.Time, ev any) []any {
 	case allowed:
 		if c.Grade == Dangerous && c.Event != "" { // else whoever asked was asked twice
 			c.to(Waiting, now, lookTime)
-			return []any{reply{fmt.Sprintf("“%s” is a dangerous command: react to your message with ✅ within %d s if it shall be done.", c.Name, int(lookTime.Seconds()))}}
+			how := "react to your message with ✅"
+			if ev.reply {
+				how = "answer your message with ✅ as a reply"
+			}
+			return []any{reply{fmt.Sprintf("“%s” is a dangerous command: %s within %d s if it shall be done.", c.Name, how, int(lookTime.Seconds()))}}
 		}
 		return c.start(now)
 	case late:

@@ -113,13 +113,14 @@ func (d *directory) key(id ids.RoomID) (ids.RoomKey, bool) {
 
 // identity makes the Matrix names of things: ghosts, aliases, people.
 type identity struct {
-	server  string
-	bot     ids.UserID
-	ghosts  bool // account mode has none: the bot speaks for all
-	control string
-	owners  []ids.UserID
-	members map[ids.UserID]int
-	zone    *time.Location // of times that people read
+	server   string
+	bot      ids.UserID
+	ghosts   bool // account mode has none: the bot speaks for all
+	control  string
+	owners   []ids.UserID
+	members  map[ids.UserID]int
+	verified bool           // only they are obeyed
+	zone     *time.Location // of times that people read
 }
 
 const prefix = "gatepost_"

@@ -54,6 +54,8 @@ const beatTime = 5 * time.Second
 type People struct {
 	Owners  []ids.UserID       // power 100, the control room
 	Members map[ids.UserID]int // others in the devices' rooms, with their power
+	// Verified makes commands of people count only when they were encrypted by a device of somebody whom we have verified.
+	Verified bool
 }
 
 // Gateway turns messages into posts and requests into commands. Made by New, started by Run. Safe for concurrent use.
@@ -163,7 +165,7 @@ func New(cfg Config) (*Gateway, error) {
 }
 
 func (g *Gateway) setPeople(p People, zone *time.Location) {
-	g.who.Store(&identity{server: g.cfg.ServerName, bot: g.cfg.Bot, ghosts: g.cfg.Ghosts, control: g.cfg.Control, owners: slices.Clone(p.Owners), members: maps.Clone(p.Members), zone: cmp.Or(zone, time.UTC)})
+	g.who.Store(&identity{server: g.cfg.ServerName, bot: g.cfg.Bot, ghosts: g.cfg.Ghosts, control: g.cfg.Control, owners: slices.Clone(p.Owners), members: maps.Clone(p.Members), verified: p.Verified, zone: cmp.Or(zone, time.UTC)})
 }
 
 func (g *Gateway) now() time.Time { return g.cfg.Now() }

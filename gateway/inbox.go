@@ -160,6 +160,9 @@ func (g *Gateway) message(ctx context.Context, e room.Event) func(*batch) {
 	if to == "" && !strings.HasPrefix(text, "!") {
 		return nothing
 	}
+	if to != "" && confirms(text) {
+		return g.looked(ctx, e, key, to)
+	}
 	var about ids.DeviceID
 	if to != "" {
 		tctx, cancel := context.WithTimeout(ctx, powerRead)
@@ -222,7 +225,11 @@ func (g *Gateway) ask(b *batch, e room.Event, key ids.RoomKey, a ask, state room
 		}
 		return
 	}
-	if why := who.forbids(state, e.Sender, a.name, c.Grade); why != "" {
+	why := who.distrusts(e.Trust)
+	if why == "" {
+		why = who.forbids(state, e.Sender, a.name, c.Grade)
+	}
+	if why != "" {
 		g.refuse(b, e, key, a, why)
 		return
 	}
@@ -240,7 +247,7 @@ func (g *Gateway) ask(b *batch, e room.Event, key ids.RoomKey, a ask, state room
 		g.commands.step(b, c, g.now(), late{why})
 		return
 	}
-	g.commands.step(b, c, g.now(), allowed{})
+	g.commands.step(b, c, g.now(), allowed{reply: who.verified})
 }
 
 // refuse answers, once, why nothing happens, and keeps the refusal for `gatepost commands`.
@@ -283,6 +290,15 @@ func (g *Gateway) reacted(ctx context.Context, e room.Event) func(*batch) {
 	if !ok || !strings.HasPrefix(c.RelatesTo.Key, "✅") {
 		return nothing
 	}
+	return g.looked(ctx, e, key, c.RelatesTo.EventID)
+}
+
+// looked starts a dangerous command, asked for by an event, when whoever sent e has the power to confirm it.
+func (g *Gateway) looked(ctx context.Context, e room.Event, key ids.RoomKey, command ids.EventID) func(*batch) {
+	nothing := func(*batch) {}
+	if g.who.Load().distrusts(e.Trust) != "" {
+		return nothing
+	}
 	state, err := g.powers.get(ctx, e.Room, g.matrix, "")
 	if err != nil {
 		if ctx.Err() != nil {
@@ -292,7 +308,7 @@ func (g *Gateway) reacted(ctx context.Context, e room.Event) func(*batch) {
 		return nothing
 	}
 	return func(b *batch) {
-		cmd := g.commands.of(c.RelatesTo.EventID)
+		cmd := g.commands.of(command)
 		if cmd == nil || cmd.Room != key || cmd.State != Waiting {
 			return
 		}

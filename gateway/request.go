@@ -83,6 +83,9 @@ func (g *Gateway) askFor(b *batch, req AskRequest, key ids.RoomKey, state room.S
 	if g.who.Load().ours(req.Sender) {
 		return refuse("Only people ask for commands.")
 	}
+	if why := g.who.Load().distrusts(room.Untrusted); why != "" {
+		return refuse(why)
+	}
 	if why := g.who.Load().forbids(state, req.Sender, c.Name, c.Grade); why != "" {
 		return refuse(why)
 	}

@@ -114,7 +114,7 @@ func registration(cfg *config.Config) (*config.Registration, error) {
 
 // people are owners and members.
 func people(cfg *config.Config) gateway.People {
-	p := gateway.People{Owners: cfg.Matrix.Owners, Members: map[ids.UserID]int{}}
+	p := gateway.People{Owners: cfg.Matrix.Owners, Members: map[ids.UserID]int{}, Verified: cfg.Commands.RequireVerified}
 	for _, m := range cfg.Matrix.Members {
 		p.Members[m.User] = m.Power
 	}

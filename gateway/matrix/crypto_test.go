@@ -719,4 +719,3 @@ func without(m *memTable, bucket string) *memTable {
 	}
 	return m
 }
-

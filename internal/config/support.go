@@ -46,7 +46,6 @@ func notYet() []missing {
 		{path: "card", text: "this version shows no cards; the key has no effect"},
 		{path: "calls.listen_tcp", when: func(value string) bool { return value != "" }, text: "%q: this version's media goes over UDP alone; the key has no effect"},
 		{path: "crypto", text: "this version does not encrypt; the section has no effect"},
-		{path: "commands.require_verified", when: anyOf("true"), refuse: true, text: "%q is not possible: this version cannot verify who sent a message"},
 	}
 }
 

@@ -1,0 +1,84 @@
+package gateway
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/gatepost/gatepost/gateway/room"
+	"github.com/gatepost/gatepost/internal/ids"
+)
+
+// trusted lets somebody say something from a device of which so much is known.
+func (w *world) trusted(user, body string, t room.Trust, to ids.EventID) ids.EventID {
+	relation := ""
+	if to != "" {
+		relation = fmt.Sprintf(`,"m.relates_to":{"m.in_reply_to":{"event_id":%q}}`, to)
+	}
+	return w.event(room.Event{
+		Type: "m.room.message", Sender: ids.UserID(user), Room: "!1", Encrypted: t > room.Untrusted, Trust: t,
+		Content: fmt.Appendf(nil, `{"msgtype":"m.text","body":%q%s}`, body, relation),
+	})
+}
+
+func TestOnlyTheVerifiedAreObeyed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.change = func(c *Config) { c.People.Verified = true }
+		w.start([]RuleSpec{door})
+		for _, known := range []room.Trust{room.Untrusted, room.Known, room.CrossSigned} {
+			w.trusted("@alice:x", "!unlock", known, "")
+		}
+		if _, err := w.g.Ask(t.Context(), AskRequest{Device: "door", Sender: "@alice:x", Name: "unlock", Via: "a call"}); err == nil {
+			t.Error("obeyed somebody in a call")
+		}
+		if got := w.devices.list(); len(got) != 0 {
+			t.Errorf("published %q", got)
+		}
+		refused := 0
+		for _, line := range w.matrix.said() {
+			if strings.Contains(line, "whom I have verified") {
+				refused++
+			}
+		}
+		if refused == 0 {
+			t.Errorf("nobody was told why: %q", w.matrix.said())
+		}
+		w.trusted("@alice:x", "!unlock", room.Verified, "")
+		if got := w.devices.list(); !slices.Equal(got, []string{"door/set UNLOCK 0 false"}) {
+			t.Errorf("published %q", got)
+		}
+
+		// The second look is a reply from a verified device; a reaction can't be encrypted.
+		e := w.trusted("@alice:x", "!open", room.Verified, "")
+		w.react("@alice:x", e)
+		w.trusted("@alice:x", "✅", room.CrossSigned, e)
+		w.trusted("@alice:x", "✅ or not", room.Verified, e)
+		if got := w.devices.list(); len(got) != 1 {
+			t.Errorf("published %q", got)
+		}
+		w.trusted("@alice:x", "✅\ufe0f", room.Verified, e)
+		if got := w.devices.list(); len(got) != 2 {
+			t.Errorf("published %q after a verified second look", got)
+		}
+		if err := w.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestAReplyIsASecondLook(t *testing.T) {
+	inWorld(t, []RuleSpec{door}, func(w *world) {
+		e := w.says("@alice:x", "!1", "!open wide")
+		w.trusted("@bob:x", "✅", room.Untrusted, e)
+		if got := w.devices.list(); len(got) != 0 {
+			t.Errorf("published %q after a look by somebody who may not", got)
+		}
+		w.trusted("@alice:x", "✅", room.Untrusted, e)
+		if got := w.devices.list(); !slices.Equal(got, []string{"door/set OPEN wide 0 false"}) {
+			t.Errorf("published %q", got)
+		}
+	})
+}
