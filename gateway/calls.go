@@ -434,6 +434,19 @@ func (g *Gateway) Note(device ids.DeviceID, text string, mention []ids.UserID) e
 	}}})
 }
 
+// Voice posts what a person said to a device as a voice message in the device's room: an Ogg file of Opus, which it keeps.
+func (g *Gateway) Voice(device ids.DeviceID, ogg []byte, length time.Duration) error {
+	at, ok := g.directory.place(device)
+	if !ok {
+		return nil // it was removed meanwhile
+	}
+	now := g.now()
+	return g.commit(lane.Change{Append: []lane.Record{{
+		Lane: at.room, ID: ids.NewULID(now), Device: device, Class: lane.Event, At: now,
+		Post: lane.Post{Kind: lane.Media, MIME: "audio/ogg", Name: "voice-message.ogg", Data: ogg, Voice: length},
+	}}})
+}
+
 // CallsWaiting says whether events of calls wait to be sent.
 func (g *Gateway) CallsWaiting() bool {
 	return slices.ContainsFunc(g.store.Lanes(), func(s lane.Status) bool { return strings.HasPrefix(string(s.Lane), callLane) })

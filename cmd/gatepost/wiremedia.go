@@ -45,7 +45,9 @@ func (d *daemon) addMedia(group *lifecycle.Group) error {
 	}
 	var err error
 	d.media, err = media.New(media.Config{
-		ListenUDP: c.ListenUDP, Interfaces: c.Interfaces, Permit: d.permitPeer, Log: d.p.Log,
+		ListenUDP: c.ListenUDP, ListenTCP: c.ListenTCP, Interfaces: c.Interfaces, Permit: d.permitPeer, Log: d.p.Log,
+		// names of the local network matter only where callers may be in one
+		LocalNames: slices.ContainsFunc(c.AllowPeers, func(p netip.Prefix) bool { return !p.Addr().IsLoopback() && !turn.Public(p.Addr()) }),
 		TURN: func(call ids.CallID) *media.TURN {
 			t := d.callCredential(call)
 			if t == nil {

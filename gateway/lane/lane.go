@@ -83,6 +83,7 @@ type Post struct {
 	Name      string            `json:"name,omitempty"` // file name
 	Width     int               `json:"width,omitempty"`
 	Height    int               `json:"height,omitempty"`
+	Voice     time.Duration     `json:"voice,omitempty"`   // media: it is a voice message of this length; 0: it is none
 	Data      []byte            `json:"-"`                 // the media itself
 	Command   string            `json:"command,omitempty"` // the command whose state this shows
 	State     string            `json:"state,omitempty"`   // that state

@@ -51,6 +51,8 @@ type eventContent struct {
 	Mentions  mentions    `json:"m.mentions"`
 	New       *newContent `json:"m.new_content,omitempty"`
 	Gatepost  mark        `json:"dev.gatepost"`
+	Voice     *struct{}   `json:"org.matrix.msc3245.voice,omitempty"`
+	Audio     *voice      `json:"org.matrix.msc1767.audio,omitempty"`
 }
 
 // newContent is what an edited event says now (Client-Server API, "Event replacements").
@@ -80,6 +82,12 @@ type mediaInfo struct {
 	Size   int    `json:"size"` // bytes
 	Width  int    `json:"w,omitempty"`
 	Height int    `json:"h,omitempty"`
+	Length int64  `json:"duration,omitempty"` // milliseconds
+}
+
+// voice marks sound as a voice message (MSC3245), with what clients show before they have it (MSC1767).
+type voice struct {
+	Length int64 `json:"duration"` // milliseconds
 }
 
 type relation struct {
@@ -175,6 +183,9 @@ func contentOf(r lane.Record, at placed, limit int) (typ string, content []byte,
 		c.Info = &mediaInfo{MIME: kind, Size: len(p.Data), Width: max(p.Width, 0), Height: max(p.Height, 0)}
 		if body == "" {
 			body = c.FileName
+		}
+		if ms := p.Voice.Milliseconds(); ms > 0 {
+			c.Info.Length, c.Voice, c.Audio = ms, &struct{}{}, &voice{ms}
 		}
 	default:
 		return "", nil, fmt.Errorf("no event for a post of kind %q", p.Kind)

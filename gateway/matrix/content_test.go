@@ -42,6 +42,11 @@ func TestContent(t *testing.T) {
 			`{"msgtype":"m.file","body":"look","url":"mxc://a/b","filename":"file","info":{"mimetype":"application/octet-stream","size":3},"m.mentions":{},"dev.gatepost":{"v":1,"id":"01","device":"d","topic":"t","class":"alarm"}}`,
 			lane.Post{Kind: lane.Media, Text: "look", MIME: "nonsense", Name: "/etc/..", Data: []byte("abc"), Width: -1},
 		},
+		{
+			"a voice message", "m.room.message",
+			`{"msgtype":"m.audio","body":"v.ogg","url":"mxc://a/b","filename":"v.ogg","info":{"mimetype":"audio/ogg","size":4,"duration":1500},"m.mentions":{},"dev.gatepost":{"v":1,"id":"01","device":"d","topic":"t","class":"alarm"},"org.matrix.msc3245.voice":{},"org.matrix.msc1767.audio":{"duration":1500}}`,
+			lane.Post{Kind: lane.Media, MIME: "audio/ogg", Name: "v.ogg", Data: []byte("OggS"), Voice: 1500 * time.Millisecond},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			typ, raw, err := contentOf(lane.Record{ID: "01", Device: "d", Topic: "t", Class: lane.Alarm, At: at, Post: c.post}, placed{mxc: "mxc://a/b"}, maxEventContent)

@@ -88,6 +88,7 @@ var modules = map[string][]string{
 	"github.com/bluenviron/mediacommon":   {"voip/source"},
 	"github.com/pion/sdp/v3":              {"voip/media"},
 	"github.com/thesyncim/gopus":          {"voip/media"},
+	"github.com/zaf/g711":                 {"voip/media"},
 	"google.golang.org/protobuf":          {"mqtt/convention"}, // encoding/protowire only
 	"golang.org/x/crypto":                 {"mqtt/broker", "gateway/matrix"},
 	"go.mau.fi/util":                      {"gateway/matrix"}, // what mautrix's interfaces speak of

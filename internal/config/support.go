@@ -44,7 +44,6 @@ func notYet() []missing {
 		{path: "devices[].keys", text: noMedia},
 		{path: "devices[].snapshot", text: "this version takes no pictures; the key has no effect"},
 		{path: "card", text: "this version shows no cards; the key has no effect"},
-		{path: "calls.listen_tcp", when: func(value string) bool { return value != "" }, text: "%q: this version's media goes over UDP alone; the key has no effect"},
 		{path: "crypto", text: "this version does not encrypt; the section has no effect"},
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/pion/rtp"
-	"github.com/thesyncim/gopus"
 )
 
 const (
@@ -23,12 +22,13 @@ const (
 
 // Announcement is sound that is played to whoever calls: a tone without end, or a file once. Safe for concurrent use.
 type Announcement struct {
-	tone float64 // Hz; 0: pcm
-	pcm  []int16 // mono, 48 kHz
+	tone    float64  // Hz; 0: pcm or packets
+	pcm     []int16  // mono, 48 kHz
+	packets [][]byte // Opus
 }
 
-// LoadAnnouncement reads what the text names: tone:HZ (100 to 8000), or a WAV file, 16 bit PCM at 8, 16, 24 or 48 kHz, of one
-// channel or two. The error wraps ErrAnnouncement.
+// LoadAnnouncement reads what the text names: tone:HZ (100 to 8000), a WAV file, 16 bit PCM at 8, 16, 24 or 48 kHz, of one
+// channel or two, or an Ogg file of Opus, which is sent as it is. The error wraps ErrAnnouncement.
 func LoadAnnouncement(text string) (*Announcement, error) {
 	if hz, ok := strings.CutPrefix(text, "tone:"); ok {
 		n, err := strconv.Atoi(hz)
@@ -49,17 +49,22 @@ func LoadAnnouncement(text string) (*Announcement, error) {
 	if len(b) > maxWAV {
 		return nil, fmt.Errorf("%w: %s has more than %d MiB", ErrAnnouncement, text, maxWAV>>20)
 	}
-	pcm, err := decodeWAV(b)
+	a := &Announcement{}
+	if strings.HasPrefix(string(b[:min(len(b), 4)]), "OggS") {
+		a.packets, err = oggPackets(b)
+	} else {
+		a.pcm, err = decodeWAV(b)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrAnnouncement, text, err)
 	}
-	return &Announcement{pcm: pcm}, nil
+	return a, nil
 }
 
 // decodeWAV gives the samples of a RIFF file as mono at 48 kHz; rates below are repeated, which is good enough for speech.
 func decodeWAV(b []byte) ([]int16, error) {
 	if len(b) < 12 || string(b[:4]) != "RIFF" || string(b[8:12]) != "WAVE" {
-		return nil, fmt.Errorf("is no WAV file")
+		return nil, fmt.Errorf("is neither a WAV nor an Ogg file")
 	}
 	var channels, repeat int
 	for b = b[12:]; len(b) >= 8; {
@@ -94,44 +99,116 @@ func decodeWAV(b []byte) ([]int16, error) {
 }
 
 // Source plays a from its beginning, for one call.
-func (a *Announcement) Source() Source { return announcer{a} }
+func (a *Announcement) Source() Source { return &announcer{a: a} }
 
-type announcer struct{ a *Announcement }
-
-func (announcer) Open(context.Context) ([]Track, error) {
-	return []Track{{Codecs: []Codec{Opus()}}}, nil
+// Recorder plays a to its end, a tone for a second, and then records the caller for at most a time, after which the call
+// ends. keep gets what was recorded, if it is longer than a second; it is called before Source.Close returns.
+func (a *Announcement) Recorder(most time.Duration, keep func(Recording)) Source {
+	return &announcer{a: a, rec: &recorder{most: most}, keep: keep}
 }
-func (announcer) Receive(int, *rtp.Packet) {}
-func (announcer) Keyframe(int)             {}
-func (announcer) Close() error             { return nil }
+
+type announcer struct {
+	a    *Announcement
+	rec  *recorder // nil: nothing is recorded
+	keep func(Recording)
+}
+
+// Open is of Source.
+func (s *announcer) Open(context.Context) ([]Track, error) {
+	return []Track{{Codecs: []Codec{Opus()}, Receives: s.rec != nil}}, nil
+}
+
+// Receive is of Source.
+func (s *announcer) Receive(_ int, p *rtp.Packet) {
+	if s.rec != nil {
+		s.rec.take(p)
+	}
+}
+
+// Keyframe is of Source.
+func (*announcer) Keyframe(int) {}
+
+// Close is of Source.
+func (s *announcer) Close() error {
+	if s.rec != nil {
+		if r, ok := s.rec.end(); ok {
+			s.keep(r)
+		}
+	}
+	return nil
+}
 
 // Run is of Source.
-func (s announcer) Run(ctx context.Context, to Link) error {
-	enc, err := gopus.NewEncoder(gopus.EncoderConfig{SampleRate: sampleRate, Channels: 1, Application: gopus.ApplicationVoIP})
+func (s *announcer) Run(ctx context.Context, to Link) error {
+	next, err := s.a.player(s.rec != nil)
 	if err != nil {
-		return fmt.Errorf("media: opus: %w", err)
+		return err
 	}
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	pcm, data := make([]int16, frame), make([]byte, 1500)
 	p := rtp.Packet{Header: rtp.Header{Version: 2, Marker: true}}
-	for at := 0; s.a.fill(pcm, at); at += frame {
-		n, err := enc.EncodeInt16(pcm, data)
+	at, wait := time.Now(), time.NewTimer(0)
+	defer wait.Stop()
+	for {
+		data, samples, err := next()
 		if err != nil {
 			return fmt.Errorf("media: opus: %w", err)
 		}
-		p.Payload = data[:n]
+		if data == nil {
+			break
+		}
+		p.Payload = data
 		to.Send(0, &p)
 		p.Marker = false
 		p.SequenceNumber++
-		p.Timestamp += frame
+		p.Timestamp += samples
+		at = at.Add(time.Duration(samples) * time.Second / sampleRate)
+		wait.Reset(time.Until(at))
 		select {
-		case <-tick.C:
+		case <-wait.C:
 		case <-ctx.Done():
 			return nil
 		}
 	}
+	if s.rec == nil {
+		return nil
+	}
+	s.rec.begin()
+	wait.Reset(s.rec.most)
+	select {
+	case <-wait.C:
+	case <-ctx.Done():
+	}
 	return nil
+}
+
+// player gives packets of Opus one after the other, with how many samples they last, and nil at the end. short: a tone ends
+// after a second.
+func (a *Announcement) player(short bool) (func() ([]byte, uint32, error), error) {
+	if a.packets != nil {
+		left := a.packets
+		return func() ([]byte, uint32, error) {
+			for len(left) > 0 {
+				p := left[0]
+				left = left[1:]
+				if n := opusSamples(p); n > 0 {
+					return p, n, nil
+				}
+			}
+			return nil, 0, nil
+		}, nil
+	}
+	encode, err := encoder(Opus())
+	if err != nil {
+		return nil, err
+	}
+	pcm, data, at := make([]int16, frame), make([]byte, mtu), 0
+	return func() ([]byte, uint32, error) {
+		if !a.fill(pcm, at) || short && a.tone > 0 && at >= sampleRate {
+			return nil, 0, nil
+		}
+		at += frame
+		n, err := encode(pcm, data)
+		return data[:n], frame, err
+	}, nil
 }
 
 // fill gives the samples from at on, with silence after the last; false when there are none.

@@ -42,15 +42,16 @@ type Call struct {
 
 // Leg is the leg of one call towards the person. One goroutine performs what it is told, in order. Safe for concurrent use.
 type Leg struct {
-	e    *Engine
-	call Call
-	tell func(voip.Event)
-	log  func(msg string, err error)
-	todo chan voip.Effect
-	keys chan rune
-	ctx  context.Context
-	done context.CancelFunc
-	wg   sync.WaitGroup // all goroutines but run
+	e     *Engine
+	call  Call
+	tell  func(voip.Event)
+	log   func(msg string, err error)
+	todo  chan voip.Effect
+	keys  chan rune
+	tones chan Tone
+	ctx   context.Context
+	done  context.CancelFunc
+	wg    sync.WaitGroup // all goroutines but run
 
 	pc     *webrtc.PeerConnection // of run; set before there is anything to forward
 	tracks []Track
@@ -77,7 +78,7 @@ func newLeg(e *Engine, c Call) *Leg {
 	if c.Ended == nil {
 		c.Ended = func(Stats) {}
 	}
-	l := &Leg{e: e, call: c, todo: make(chan voip.Effect, todoQueue), keys: make(chan rune, keyQueue), flows: make(chan struct{}, 1)}
+	l := &Leg{e: e, call: c, todo: make(chan voip.Effect, todoQueue), keys: make(chan rune, keyQueue), tones: make(chan Tone, toneQueue), flows: make(chan struct{}, 1)}
 	l.log = func(msg string, err error) { e.cfg.Log.Warn(msg, logkey.ID, string(c.Record.ID), logkey.Error, err) } //nolint:sloglint // texts are below
 	l.ctx, l.done = context.WithCancel(e.ctx)
 	l.tell = func(ev voip.Event) {
@@ -105,6 +106,7 @@ func (l *Leg) Do(_ voip.Record, e voip.Effect) {
 func (l *Leg) run() {
 	defer l.close()
 	l.wg.Go(l.pressed)
+	l.wg.Go(l.sing)
 	var play sync.Once
 	for {
 		select {
