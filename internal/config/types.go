@@ -81,7 +81,7 @@ type MQTT struct {
 
 	// The embedded broker only.
 	ClientCAFile string        `key:"client_ca_file,path"` // "": clients are not asked for certificates
-	Origins      []string      `key:"origins"` // of pages that may connect over WebSocket, besides those of the listener itself
+	Origins      []string      `key:"origins"`             // of pages that may connect over WebSocket, besides those of the listener itself
 	Anonymous    bool          `key:"anonymous"`
 	Accounts     []Account     `key:"accounts"`
 	Limits       *MQTTLimits   `key:"limits"` // this and the next three: nil with an outside broker only
