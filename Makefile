@@ -32,8 +32,9 @@ MOSQUITTO_CLIENTS := { command -v mosquitto_pub >/dev/null || { [ "$$(id -u)" = 
 # The same for Debian's coturn: a TURN server to compare with, and a client of one.
 COTURN := { command -v turnserver >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
 	{ apt-get install -y -q coturn || { apt-get update -q && apt-get install -y -q coturn; }; } >&2; }; }
-# What the TURN relay is shown in its interop tests: Debian's packages by the program that each brings.
-TURNPEERS := turnserver:coturn nft:nftables ip:iproute2 sysctl:procps chromium:chromium
+# What calls and the TURN relay are shown in their interop tests: Debian's packages by the program that each brings.
+CALLPEERS := nft:nftables ip:iproute2 sysctl:procps chromium:chromium
+TURNPEERS := turnserver:coturn $(CALLPEERS)
 # GOARCH, or GOARCH/its variable=value.
 PLATFORMS := amd64 arm64 arm/GOARM=7 arm/GOARM=6 mipsle/GOMIPS=softfloat riscv64 386
 
@@ -112,11 +113,14 @@ interop-turn: build ## the TURN relay against coturn's client, aiortc and Chromi
 .PHONY: interop-calls
 interop-calls: build $(DENDRITE) ## calls of matrix-js-sdk in Chromium with the example device on aiortc; installs them; ONLY=TestCalls for some
 	@mkdir -p bin/figures
-	@if ! command -v chromium >/dev/null; then \
-		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-			{ apt-get install -y -q chromium || { apt-get update -q && apt-get install -y -q chromium; }; } >&2 || true; \
-		else echo "interop-calls: no chromium here: install the package chromium, or run this as root" >&2; fi; \
-	fi
+	@for peer in $(CALLPEERS); do \
+		program="$${peer%%:*}"; package="$${peer#*:}"; \
+		if ! command -v "$$program" >/dev/null && ! [ -x "/usr/sbin/$$program" ]; then \
+			if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+				{ apt-get install -y -q "$$package" || { apt-get update -q && apt-get install -y -q "$$package"; }; } >&2 || true; \
+			else echo "interop-calls: no $$program here: install the package $$package, or run this as root" >&2; fi; \
+		fi; \
+	done
 	@$(MAKE) --no-print-directory --quiet $(INTERCOM) || true
 	@$(MAKE) --no-print-directory --quiet $(PHONE) || true
 	@$(MAKE) --no-print-directory --quiet $(WEBPAGE) || true

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -23,8 +24,16 @@ type browser struct {
 	site string // where the page of phone.js is
 }
 
-// newBrowser starts it; it ends with the test.
+// newBrowser starts it, with its page on loopback; it ends with the test.
 func newBrowser(t *testing.T) *browser {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	return startBrowser(t, command, l)
+}
+
+// startBrowser runs it with its page at l.
+func startBrowser(t *testing.T, run maker, l net.Listener, args ...string) *browser {
 	t.Helper()
 	program, err := exec.LookPath("chromium")
 	if err != nil {
@@ -35,7 +44,7 @@ func newBrowser(t *testing.T) *browser {
 		absent(t, "matrix-js-sdk (make bin/calls-page/phone.bundle.js)")
 	}
 	// A page of 127.0.0.1 may use microphone and camera.
-	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	site := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/phone.js" {
 			w.Header().Set("Content-Type", "text/javascript")
 			_, _ = w.Write(script) // the page says what it misses
@@ -44,12 +53,15 @@ func newBrowser(t *testing.T) *browser {
 		w.Header().Set("Content-Type", "text/html")
 		fmt.Fprint(w, `<!doctype html><title>phone</title><script type="module" src="/phone.js"></script>`)
 	}))
+	must(t, site.Listener.Close())
+	site.Listener = l
+	site.Start()
 	t.Cleanup(site.Close)
-	cmd := exec.CommandContext(t.Context(), program, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+	cmd := run(t.Context(), program, append([]string{"--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 		"--disable-background-timer-throttling", "--disable-renderer-backgrounding", "--disable-backgrounding-occluded-windows",
 		"--autoplay-policy=no-user-gesture-required", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
-		"--user-data-dir="+t.TempDir(), "--remote-debugging-pipe", "about:blank")
+		"--user-data-dir=" + t.TempDir(), "--remote-debugging-pipe"}, append(args, "about:blank")...)...)
 	theirIn, in, err := os.Pipe()
 	must(t, err)
 	out, theirOut, err := os.Pipe()

@@ -4,6 +4,7 @@ package calls
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -48,15 +49,18 @@ type word struct {
 	}
 }
 
+// maker makes a command of a program and its arguments.
+type maker func(ctx context.Context, name string, args ...string) *exec.Cmd
+
 // newIntercom runs it until the test ends and returns when it is connected.
-func newIntercom(t *testing.T, broker string, args ...string) *intercom {
+func newIntercom(t *testing.T, run maker, broker string, args ...string) *intercom {
 	t.Helper()
 	python, err := filepath.Abs("../../bin/intercom-venv/bin/python")
 	must(t, err)
 	if _, err := os.Stat(filepath.Join(filepath.Dir(python), "../installed")); err != nil {
 		absent(t, "aiortc and paho-mqtt (make bin/intercom-venv/installed)")
 	}
-	cmd := exec.CommandContext(t.Context(), python, append([]string{"-B", "../../examples/intercom-python/intercom.py", "--broker", broker}, args...)...)
+	cmd := run(t.Context(), python, append([]string{"-B", "../../examples/intercom-python/intercom.py", "--broker", broker}, args...)...)
 	in, err := cmd.StdinPipe()
 	must(t, err)
 	out, err := cmd.StdoutPipe()

@@ -3,6 +3,7 @@
 package calls
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -48,6 +49,11 @@ func until(t *testing.T, what string, done func() bool) {
 	}
 }
 
+// command makes a command of a program; some run it elsewhere.
+func command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	return exec.CommandContext(ctx, name, args...)
+}
+
 // launch starts a program that ends with the test.
 func launch(t *testing.T, cmd *exec.Cmd, name string) {
 	t.Helper()
@@ -76,6 +82,7 @@ type world struct {
 	broker string
 	web    string // the same, as the URL of its WebSocket listener
 	relay  string // host:port of gatepost's relay
+	ports  []int  // of gatepost, on loopback
 	door   *intercom
 }
 
@@ -88,10 +95,26 @@ const rule = `
   ring: {topic: porch/button, people: ["@alice:localhost"], timeout: 8s}
 `
 
-// newWorld has everything running. answer is the door's --answer; "": there is no door yet. origins are those of pages that
-// may connect to the broker.
-func newWorld(t *testing.T, answer string, origins ...string) *world {
+// setting is what differs between worlds.
+type setting struct {
+	answer  string                // the door's --answer; "": there is no door yet
+	origins []string              // of pages that may connect to the broker
+	rules   string                // of more devices
+	bin     string                // the folder of dendrite and gatepost; "": binaries
+	extra   func(w *world) string // more of the configuration; nil: a relay on loopback
+	before  func(w *world)        // what must be there before anything is started; nil: nothing
+}
+
+// newWorld has everything running. answer is the door's --answer.
+func newWorld(t *testing.T, answer string) *world {
 	t.Helper()
+	return setting{answer: answer}.begin(t)
+}
+
+// begin has everything running.
+func (s setting) begin(t *testing.T) *world {
+	t.Helper()
+	bin := cmp.Or(s.bin, binaries)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	t.Cleanup(cancel)
 	w := &world{t: t, ctx: ctx}
@@ -102,14 +125,20 @@ func newWorld(t *testing.T, answer string, origins ...string) *world {
 	home, gate, registration := filepath.Join(dir, "homeserver"), filepath.Join(dir, "gatepost"), filepath.Join(dir, "registration.yaml")
 	must(t, os.Mkdir(home, 0o700))
 	must(t, os.Mkdir(gate, 0o700))
-	w.hs, err = harness.NewDendrite(binaries, home, registration)
+	w.hs, err = harness.NewDendrite(bin, home, registration)
 	must(t, err)
 	must(t, harness.NewRegistration(ports[0]).WriteFile(registration, w.hs.ServerName()))
 	w.broker, w.relay, w.web = at(1), at(3), "ws://"+at(4)
-	w.gate, err = harness.NewGatepost(filepath.Join(binaries, "gatepost"), gate, harness.Settings{
+	w.ports = ports
+	if s.extra == nil {
+		s.extra = func(w *world) string {
+			return fmt.Sprintf("turn: {listen: [\"udp://%s\"], realm: example.org, secret: a secret of the test, public_ip: [127.0.0.1], relay_ports: 52000-52200}\n", w.relay)
+		}
+	}
+	w.gate, err = harness.NewGatepost(filepath.Join(bin, "gatepost"), gate, harness.Settings{
 		Homeserver: w.hs.URL(), ServerName: w.hs.ServerName(), Listen: at(0), Registration: registration,
-		Owners: []string{w.user("alice")}, Members: []string{w.user("bob")}, MQTT: w.broker, WebSocket: at(4), Origins: origins, Admin: at(2), Devices: rule,
-		Extra: fmt.Sprintf("turn: {listen: [\"udp://%s\"], realm: example.org, secret: a secret of the test, public_ip: [127.0.0.1], relay_ports: 52000-52200}\n", w.relay),
+		Owners: []string{w.user("alice")}, Members: []string{w.user("bob")}, MQTT: w.broker, WebSocket: at(4), Origins: s.origins, Admin: at(2), Devices: rule + s.rules,
+		Extra: s.extra(w),
 	})
 	must(t, err)
 	t.Cleanup(func() {
@@ -125,13 +154,16 @@ func newWorld(t *testing.T, answer string, origins ...string) *world {
 			t.Logf("the end of gatepost's log:\n%s", w.gate.Log().Tail(40))
 		}
 	})
+	if s.before != nil {
+		s.before(w)
+	}
 	must(t, w.hs.Start(ctx))
 	for _, name := range []string{"alice", "bob"} {
 		must(t, w.hs.Register(ctx, name, "secret of "+name))
 	}
 	must(t, w.gate.Start(ctx))
-	if answer != "" {
-		w.door = newIntercom(t, w.broker, "--answer", answer)
+	if s.answer != "" {
+		w.door = newIntercom(t, command, w.broker, "--answer", s.answer)
 	}
 	return w
 }
@@ -147,7 +179,13 @@ func (w *world) phone(b *browser, name string) *phone {
 // chat is a room of the person and the door's ghost, made by the person.
 func (w *world) chat(p *phone) string {
 	w.t.Helper()
-	ghost := w.user("gatepost_porch")
+	return w.chatWith(p, "porch")
+}
+
+// chatWith is the same with another device.
+func (w *world) chatWith(p *phone, device string) string {
+	w.t.Helper()
+	ghost := w.user("gatepost_" + device)
 	var made struct{ Room string }
 	until(w.t, "the ghost to be there", func() bool { // it comes with the door's first message
 		value, err := p.evaluate(fmt.Sprintf("phone.client.getProfileInfo(%q).then(() => true, () => false)", ghost))

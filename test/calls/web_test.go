@@ -79,7 +79,7 @@ func (p *phone) receives() {
 // The device is the example page, the person's client matrix-js-sdk.
 func TestWebIntercom(t *testing.T) {
 	site := webSite(t)
-	w := newWorld(t, "", site)
+	w := setting{origins: []string{site}}.begin(t)
 	b := newBrowser(t)
 	alice := w.phone(b, "alice")
 	page := webIntercom(t, b, site, w.web)

@@ -27,10 +27,10 @@ const phone = {
     return {};
   },
 
-  // Calls from now on use nothing but a relay, as if the homeserver had named it.
-  relay(server) {
+  // Calls from now on may use a relay, as if the homeserver had named it; with force they use nothing else.
+  relay({ force, ...server }) {
     this.client.turnServers = [server];
-    this.client.setForceTURN(true);
+    this.client.setForceTURN(force);
     return {};
   },
 

@@ -144,6 +144,14 @@ func (w *World) Dial(ctx context.Context, host, network, addr string) (net.Conn,
 	})
 }
 
+// Listen listens on a host. The address is a literal one.
+func (w *World) Listen(ctx context.Context, host, network, addr string) (net.Listener, error) {
+	return within(w, host, func() (net.Listener, error) {
+		var c net.ListenConfig
+		return c.Listen(ctx, network, addr)
+	})
+}
+
 // within runs open on a host: sockets that the very goroutine opens belong there for good.
 func within[T any](w *World, host string, open func() (T, error)) (got T, err error) {
 	runtime.LockOSThread()
