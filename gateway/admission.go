@@ -19,16 +19,17 @@ import (
 
 // Owners are asked about few devices one by one; of many at once they hear in one message.
 const (
-	maxAsks  = 5 // in askTime
-	askTime  = 10 * time.Minute
-	maxNames = 10 // in one message
+	maxAsks    = 5 // in askTime
+	askTime    = 10 * time.Minute
+	gatherAsks = 10 * time.Second // that come together are one message
+	maxNames   = 10               // in one message
 )
 
 // asks remembers when owners were asked lately.
 type asks struct {
 	at      []time.Time
 	summary time.Time
-	again   time.Time // there is more to tell then; zero: there is not
+	again   time.Time // there are many to tell of then; zero: there are not
 }
 
 // choice is what a reaction to a question means; "" nothing.
@@ -44,39 +45,31 @@ func choice(key string) discovery.Decision {
 	return ""
 }
 
-// askOwners tells the control room which devices wait for a decision and were not told of yet.
+// askOwners tells the control room which devices wait for a decision and were not told of yet. Without owners nobody is
+// told; `gatepost devices` lists them.
 func (g *Gateway) askOwners(b *batch, now time.Time) {
-	f := g.finder
-	f.asks.again = time.Time{}
-	if len(g.who.Load().owners) == 0 {
-		return // `gatepost devices` lists them
-	}
-	var list []discovery.Proposal
-	for _, p := range f.host.Proposals() {
-		if p.Stage == discovery.Waiting && !p.Told {
-			list = append(list, p)
-		}
-	}
-	if len(list) == 0 {
+	f, a := g.finder, &g.finder.asks
+	if f.host.Untold() == 0 || len(g.who.Load().owners) == 0 {
+		a.again = time.Time{}
 		return
 	}
-	f.asks.at = slices.DeleteFunc(f.asks.at, func(at time.Time) bool { return now.Sub(at) >= askTime || at.After(now) })
+	a.at = slices.DeleteFunc(a.at, func(at time.Time) bool { return now.Sub(at) >= askTime || at.After(now) })
 	switch {
-	case len(f.asks.at)+len(list) <= maxAsks:
-		for _, p := range list {
+	case len(a.at)+f.host.Untold() <= maxAsks:
+		for _, p := range f.host.Tell() {
 			b.change.Append = append(b.change.Append, question(p, now))
-			f.asks.at = append(f.asks.at, now)
-			f.host.Told(p.ID, p.Version)
+			a.at = append(a.at, now)
 		}
-	case now.Sub(f.asks.summary) >= askTime || f.asks.summary.After(now):
-		f.asks.summary = now
-		b.change.Append = append(b.change.Append, flood(list, now))
-		for _, p := range list {
-			f.host.Told(p.ID, p.Version)
+		a.again = time.Time{}
+	case a.again.IsZero():
+		a.again = now.Add(gatherAsks)
+		if next := a.summary.Add(askTime); next.After(a.again) {
+			a.again = next
 		}
-	default:
-		f.asks.again = f.asks.summary.Add(askTime)
-		g.arm(f.asks.again)
+		g.arm(a.again)
+	case !a.again.After(now):
+		b.change.Append = append(b.change.Append, flood(f.host.Tell(), now))
+		a.summary, a.again = now, time.Time{}
 	}
 }
 
@@ -89,7 +82,11 @@ func flood(list []discovery.Proposal, now time.Time) lane.Record {
 	if len(list) > maxNames {
 		names = append(names, "…")
 	}
-	text := fmt.Sprintf("%s wait for a decision: %s.\n`gatepost devices` lists them all, with their ids; `gatepost devices admit|ignore|block ID` decides.", count(len(list), "new device"), strings.Join(names, ", "))
+	wait := "wait"
+	if len(list) == 1 {
+		wait = "waits"
+	}
+	text := fmt.Sprintf("%s %s for a decision: %s.\n`gatepost devices` lists them all, with their ids; `gatepost devices admit|ignore|block ID` decides.", count(len(list), "new device"), wait, strings.Join(names, ", "))
 	return lane.Record{Lane: ids.ControlRoom, ID: ids.NewULID(now), Class: lane.Event, At: now, Post: lane.Post{Kind: lane.Text, Text: text}}
 }
 

@@ -240,6 +240,8 @@ func TestAFloodIsOneMessage(t *testing.T) {
 			w.announces(haLamp(fmt.Sprint("x", i), fmt.Sprint("Lamp ", i), fmt.Sprint("lamps/", i)))
 		}
 		settle()
+		time.Sleep(gatherAsks)
+		synctest.Wait()
 		n := 0
 		for _, line := range w.matrix.said() {
 			if strings.Contains(line, "new device") || strings.Contains(line, "A new") {
@@ -431,4 +433,8 @@ func TestARemovedDeviceIsAskedAboutAgain(t *testing.T) {
 			t.Errorf("posts %q", got)
 		}
 	})
+}
+
+func message(name, payload string) topic.Message {
+	return topic.Message{Topic: name, Payload: []byte(payload), Time: time.Now()}
 }

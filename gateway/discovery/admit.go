@@ -36,7 +36,6 @@ type Proposal struct {
 	Conventions []string
 	Warnings    []string // what people must know before they agree, each a sentence without its full stop
 	Since       time.Time
-	Told        bool   // people were told of this Version
 	Version     string // of the announcement: Decide wants it back
 }
 
@@ -63,12 +62,22 @@ func (h *Host) ripen(g *group, now time.Time) time.Time {
 	g.id, g.stage = ids.Device(g.original), Waiting
 	h.byID[g.id] = g
 	h.saveGroup(g)
-	if h.cfg.Auto && len(h.warnings(g)) == 0 {
+	if h.cfg.Auto && len(h.warnings(g)) == 0 && h.mayAuto(now) {
 		h.admit(g, now)
 		return g.nextDue()
 	}
+	h.untold[g] = true
 	h.news.Asked = true
 	return time.Time{}
+}
+
+// mayAuto says whether another device may be admitted without asking.
+func (h *Host) mayAuto(now time.Time) bool {
+	if since := now.Sub(h.autoFrom); since >= autoTime || since < 0 {
+		h.auto, h.autoFrom = 0, now
+	}
+	h.auto++
+	return h.auto <= autoMost
 }
 
 // nextDue is when the first of the readings lapses; zero: none does.
@@ -217,6 +226,7 @@ func (h *Host) admit(g *group, now time.Time) {
 			h.pending -= p.size
 		}
 	}
+	delete(h.untold, g)
 	g.stage, g.tell, g.stale = Admitted, time.Time{}, true
 	for _, p := range g.parts {
 		g.known[p.key.convention] = true
@@ -263,7 +273,6 @@ func (h *Host) Proposal(id ids.DeviceID) (p Proposal, ok bool) {
 func (h *Host) proposal(g *group) Proposal {
 	h.refresh(g)
 	p := Proposal{ID: g.id, Stage: g.stage, Name: g.name(), Is: g.dev.Is, Since: g.began, Version: g.version()}
-	p.Told = g.told == p.Version
 	if g.into != nil {
 		p.Into, p.Name = g.into.id, g.into.name()
 		for _, o := range g.parts {
@@ -292,16 +301,26 @@ func (g *group) version() string {
 	return "v" + hex.EncodeToString(sum.Sum(nil)[:8]) // never a number
 }
 
-// Told notes that people were told of a proposal as it is in a version, and need not be again.
-func (h *Host) Told(id ids.DeviceID, version string) {
-	if g := h.byID[id]; g != nil && g.stage == Waiting && g.told != version {
-		g.told = version
+// Untold is of how many proposals people are to be told.
+func (h *Host) Untold() int { return len(h.untold) }
+
+// Tell gives the proposals that people are to be told of, the oldest first. They need not be told again, save when one says
+// something else.
+func (h *Host) Tell() []Proposal {
+	var out []Proposal
+	for g := range h.untold {
+		p := h.proposal(g)
+		out = append(out, p)
+		g.told = p.Version
 		h.saveGroup(g)
 	}
+	clear(h.untold)
+	slices.SortFunc(out, func(a, b Proposal) int { return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.ID, b.ID)) })
+	return out
 }
 
 // Decide does what a person said of a proposal. version is that of the Proposal that was shown; "" agrees with whatever it
-// is now. The error is ErrNone, ErrChanged or ErrFull.
+// is now. The error is ErrNone or ErrChanged.
 func (h *Host) Decide(id ids.DeviceID, what Decision, version string, now time.Time) (*News, error) {
 	h.news.reset()
 	g := h.byID[id]
@@ -359,6 +378,7 @@ func (h *Host) settleAs(g *group, stage Stage) {
 			h.pending -= p.size
 		}
 	}
+	delete(h.untold, g)
 	g.stage, g.tell = stage, time.Time{}
 	h.later(g, time.Time{})
 }

@@ -10,7 +10,7 @@ import (
 // filled is a Host with n admitted sensors, each of the shape of a Zigbee2MQTT device through Home Assistant discovery: three
 // readings of one JSON payload.
 func filled(t testing.TB, n int) *house {
-	x := newHouse(t, true)
+	x := newHouse(t, false)
 	for i := range n {
 		for _, what := range []string{"temperature", "humidity", "battery"} {
 			x.message(fmt.Sprintf("homeassistant/sensor/s%d/%s/config", i, what),
@@ -18,6 +18,9 @@ func filled(t testing.TB, n int) *house {
 		}
 	}
 	x.wait(settleMost)
+	for _, p := range x.h.Proposals() {
+		x.decide(p.ID, Admit)
+	}
 	if got := len(x.h.Devices()); got != n {
 		t.Fatalf("%d devices, want %d", got, n)
 	}

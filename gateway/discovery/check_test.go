@@ -70,6 +70,11 @@ func (x *house) check() {
 			}
 		}
 	}
+	for g := range h.untold {
+		if !groups[g] || g.stage != Waiting {
+			x.t.Errorf("people are to be told of one that is %q", g.stage)
+		}
+	}
 	for i, g := range h.due {
 		if g.place != i || !groups[g] {
 			x.t.Errorf("what is due at %v is of nobody", g.next)

@@ -83,7 +83,10 @@ func (h *Host) work(g *group, now time.Time) (next time.Time) {
 		}
 		g.tell = time.Time{}
 		h.refresh(g)
-		h.news.Asked = true
+		if g.told != g.version() {
+			h.untold[g] = true
+			h.news.Asked = true
+		}
 		return time.Time{}
 	case Admitted:
 	default:

@@ -7,6 +7,3 @@ var ErrNone = errors.New("no device with that id waits, is ignored or blocked")
 
 // ErrChanged is returned by Decide when the device announces something else than what was shown. Ask again.
 var ErrChanged = errors.New("it announces something else by now")
-
-// ErrFull is returned by Decide when there are too many devices.
-var ErrFull = errors.New("there are as many devices as there can be")

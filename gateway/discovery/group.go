@@ -331,6 +331,7 @@ func (h *Host) forget(g *group) {
 	}
 	g.owns = nil
 	h.later(g, time.Time{})
+	delete(h.untold, g)
 	h.unindex(g)
 	if g.growth != nil {
 		h.forget(g.growth)

@@ -39,13 +39,16 @@ type Host struct {
 	blocked     map[partKey]bool
 	blockedIDs  map[claim]bool
 	refused     map[partKey]convention.Refused
+	untold      map[*group]bool // that people are to be told of
 	index       *index
 	due         dueHeap
 	templates   map[string]compiled
-	bytes       int // of states and parts
-	waiting     int // groups that no person has decided about
-	pending     int // bytes of their parts
-	left        int // announcements that there was no room for
+	bytes       int       // of states and parts
+	waiting     int       // groups that no person has decided about
+	pending     int       // bytes of their parts
+	auto        int       // admitted without asking since autoFrom
+	autoFrom    time.Time // when counting began
+	left        int       // announcements that there was no room for
 
 	news   News
 	items  []lane.Item
@@ -67,7 +70,7 @@ func New(cfg Config) *Host {
 		cfg: cfg, conventions: map[string]convention.Convention{}, states: map[partKey]convention.State{},
 		parts: map[partKey]*part{}, held: map[partKey]*part{}, owner: map[string]*group{}, byID: map[ids.DeviceID]*group{},
 		commands: map[string][]*group{}, blocked: map[partKey]bool{}, blockedIDs: map[claim]bool{}, refused: map[partKey]convention.Refused{},
-		index: newIndex(), templates: map[string]compiled{}, vars: map[string]any{},
+		untold: map[*group]bool{}, index: newIndex(), templates: map[string]compiled{}, vars: map[string]any{},
 		loaded: map[ids.DeviceID]map[string]Value{}, record: map[ids.DeviceID]record{},
 	}
 	for _, c := range cfg.Conventions {

@@ -19,6 +19,12 @@ const (
 	maxPicture      = 8 << 20
 )
 
+// Config.Auto admits at most so many devices in such a time; of the others people are asked.
+const (
+	autoMost = 500
+	autoTime = 10 * time.Minute
+)
+
 // When a Host acts by itself.
 const (
 	settleTime = 2 * time.Second  // so long a new device must be silent about itself before a person is asked
