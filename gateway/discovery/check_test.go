@@ -132,7 +132,7 @@ func TestAnythingInAnyOrder(t *testing.T) {
 					[2]string{fmt.Sprintf("homeassistant/switch/%d/config", i), fmt.Sprintf(`{"name":"S","uniq_id":"s%d","cmd_t":"c/%d","dev":{"ids":["d%d"]}}`, i, i%3, i)},
 					[2]string{fmt.Sprintf("homeassistant/switch/%d/config", i), ""},
 					[2]string{base + "/state", "ON"}, [2]string{base + "/state", "OFF"}, [2]string{base + "/online", "offline"}, [2]string{base + "/t", fmt.Sprint(i)},
-					[2]string{fmt.Sprintf("homie/5/d%d/$description", i), fmt.Sprintf(`{"homie":"5.0","version":1,"name":"H","nodes":{"n":{"properties":{"p":{"datatype":"integer","settable":true,"retained":true}}}}}`)},
+					[2]string{fmt.Sprintf("homie/5/d%d/$description", i), `{"homie":"5.0","version":1,"name":"H","nodes":{"n":{"properties":{"p":{"datatype":"integer","settable":true,"retained":true}}}}}`},
 					[2]string{fmt.Sprintf("homie/5/d%d/$state", i), "ready"},
 				)
 			}
