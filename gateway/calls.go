@@ -116,7 +116,7 @@ type phones struct {
 type Phone struct {
 	Device  ids.DeviceID
 	Name    string
-	Prefix  string       // of the topics PREFIX/call/in and PREFIX/call/out; "" with Media
+	Prefix  string       // of the topics PREFIX/call/in and PREFIX/call/out, or those of libpeer; "" with other Media
 	Media   Media        // of the gateway; the device itself knows of no calls
 	Ring    string       // topic on which the device rings people besides; "" none
 	People  []ids.UserID // who is rung
@@ -156,7 +156,7 @@ func (p *phones) put(f Phone) {
 	p.remove(f.Device)
 	switch {
 	case f.Prefix != "":
-		out := f.Prefix + callOut
+		out := f.Prefix + f.Media.out()
 		if _, taken := p.topics[out]; taken {
 			return
 		}
@@ -182,7 +182,25 @@ func (p *phones) remove(d ids.DeviceID) {
 const (
 	callIn  = "/call/in"
 	callOut = "/call/out"
+	// Those of libpeer, which are the library's own.
+	invokeIn  = "/invoke"
+	invokeOut = "/result"
 )
+
+// in and out end the topics on which a device hears and speaks of its calls.
+func (m Media) in() string {
+	if m.Libpeer {
+		return invokeIn
+	}
+	return callIn
+}
+
+func (m Media) out() string {
+	if m.Libpeer {
+		return invokeOut
+	}
+	return callOut
+}
 
 // phoneOf is how a device takes part in calls by its rules: the first that says so counts.
 func phoneOf(d *Device, rules []*Rule) Phone {
@@ -455,13 +473,17 @@ func (g *Gateway) CallsWaiting() bool {
 // Phone is how a device takes part in calls; ok is false when it does not.
 func (g *Gateway) Phone(d ids.DeviceID) (Phone, bool) { return g.phones.get(d) }
 
-// Tell publishes what a device is to know of its call.
+// Tell publishes what a device is to know of its call; a device on libpeer asks for QoS 0.
 func (g *Gateway) Tell(ctx context.Context, f Phone, payload []byte) error {
-	name := f.Prefix + callIn
+	name := f.Prefix + f.Media.in()
 	if g.cfg.Echoes && g.rules.Load().Wants(name) {
 		g.echo.expect(topic.Message{Topic: name, Payload: payload, Time: g.now()})
 	}
-	return g.cfg.Devices.Publish(ctx, name, payload, 1, false)
+	qos := byte(1)
+	if f.Media.Libpeer {
+		qos = 0
+	}
+	return g.cfg.Devices.Publish(ctx, name, payload, qos, false)
 }
 
 // callMe rings a person back who said !call in a device's room. What is refused is said.

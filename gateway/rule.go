@@ -33,14 +33,17 @@ type RuleSpec struct {
 // CallSpec is how a device takes part in calls: it has a WebRTC stack of its own and signals over MQTT.
 type CallSpec struct {
 	Prefix string        // {captures}; of the topics PREFIX/call/in and PREFIX/call/out; "": the device says nothing of calls
-	Media  Media         // with Prefix empty
+	Media  Media         // with Prefix empty, save for Libpeer
 	Max    time.Duration // the longest call
 	Ring   *RingSpec     // nil: the device calls nobody
 }
 
-// Media is what the gateway itself plays to whoever calls a device. The zero value is nothing.
+// Media is what the gateway itself plays to whoever calls a device; one of its fields is set. The zero value is nothing.
 type Media struct {
 	Announce string // a tone or a file, as package voip/media names it
+	// Addresses as package voip/source reads them. They may hold passwords.
+	WHEP, RTSP, RTP string
+	Libpeer         bool // negotiated on PREFIX/invoke and PREFIX/result
 }
 
 // RingSpec is whom a device rings.
@@ -225,9 +228,13 @@ func Compile(spec RuleSpec) (*Rule, error) {
 	}
 	if spec.Call != nil {
 		if spec.Call.Prefix != "" {
-			r.callPrefix = topics("call.mqtt", spec.Call.Prefix)
-			out, err := topic.ParseTopicTemplate(spec.Call.Prefix+callOut, r.captures)
-			fail("call.mqtt", err)
+			key := "call.mqtt"
+			if spec.Call.Media.Libpeer {
+				key = "call.libpeer"
+			}
+			r.callPrefix = topics(key, spec.Call.Prefix)
+			out, err := topic.ParseTopicTemplate(spec.Call.Prefix+spec.Call.Media.out(), r.captures)
+			fail(key, err)
 			r.callTopics = append(r.callTopics, around(out))
 		}
 		if ring := spec.Call.Ring; ring != nil && ring.Topic != "" {

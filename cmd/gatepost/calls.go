@@ -142,7 +142,7 @@ func (c *calls) phone(device ids.DeviceID) (*line, error) {
 
 func (c *calls) start(spec gateway.Phone) (*line, error) {
 	g, device := c.d.gateway, spec.Device
-	open, err := c.d.mediaLeg(spec.Media)
+	open, said, err := c.d.mediaLeg(spec)
 	if err != nil {
 		return nil, err
 	}
@@ -176,6 +176,9 @@ func (c *calls) start(spec gateway.Phone) (*line, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &line{spec: spec, phone: p, said: make(chan []byte, maxSaid)}
+	if said == nil {
+		said = p.Said
+	}
 	var wg sync.WaitGroup
 	l.stop = func() { cancel(); wg.Wait() }
 	wg.Go(func() {
@@ -190,7 +193,7 @@ func (c *calls) start(spec gateway.Phone) (*line, error) {
 		for {
 			select {
 			case payload := <-l.said:
-				p.Said(payload)
+				said(payload)
 			case <-ctx.Done():
 				return
 			}

@@ -55,8 +55,10 @@ func ruleSpec(d config.Device) gateway.RuleSpec {
 		Class: map[string]lane.Class{"alarm": lane.Alarm, "event": lane.Event, "state": lane.State, "telemetry": lane.Telemetry}[d.Class],
 		Every: d.Every, ID: d.ID, Post: d.Post,
 	}
-	if d.Call != nil && (d.Call.MQTT != "" || d.Call.Announce != "") {
-		s.Call = &gateway.CallSpec{Prefix: d.Call.MQTT, Media: gateway.Media{Announce: d.Call.Announce}, Max: d.MaxCall}
+	if c := d.Call; c != nil {
+		s.Call = &gateway.CallSpec{Prefix: c.MQTT + c.Libpeer, Max: d.MaxCall, Media: gateway.Media{
+			Announce: c.Announce, WHEP: c.WHEP, RTSP: c.RTSP, RTP: c.RTP, Libpeer: c.Libpeer != "",
+		}}
 		if r := d.Ring; r != nil {
 			s.Call.Ring = &gateway.RingSpec{Topic: r.Topic, People: r.People, AtOnce: r.AtOnce, Timeout: r.Timeout}
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/gatepost/gatepost/internal/config"
 	"github.com/gatepost/gatepost/internal/ids"
 	"github.com/gatepost/gatepost/internal/lifecycle"
+	"github.com/gatepost/gatepost/internal/logkey"
 	"github.com/gatepost/gatepost/turn"
 	"github.com/gatepost/gatepost/voip"
 	"github.com/gatepost/gatepost/voip/media"
@@ -21,7 +22,7 @@ var errNoMedia = errors.New("needs the section calls, which names the gateway's 
 
 // checkMedia checks what the gateway is to play.
 func checkMedia(cfg *config.Config) error {
-	var errs []error
+	errs := checkSources(cfg)
 	for i, d := range cfg.Devices {
 		if d.Call == nil || d.Call.Announce == "" {
 			continue
@@ -86,23 +87,30 @@ func (d *daemon) permitPeer(addr netip.Addr) bool {
 	return turn.Public(addr)
 }
 
-// mediaLeg makes the legs of a device's calls; nil when the device speaks for itself.
-func (d *daemon) mediaLeg(m gateway.Media) (func(voip.Key, voip.Record, func(voip.Event)) (voip.Leg, error), error) {
-	if m.Announce == "" {
-		return nil, nil
+// mediaLeg makes the legs of a device's calls; nil when the device speaks for itself. said, if it is not nil, takes what the
+// device publishes about them.
+func (d *daemon) mediaLeg(spec gateway.Phone) (leg func(voip.Key, voip.Record, func(voip.Event)) (voip.Leg, error), said func([]byte), err error) {
+	if spec.Media == (gateway.Media{}) {
+		return nil, nil, nil
 	}
 	if d.media == nil {
-		return nil, errNoMedia
+		return nil, nil, errNoMedia
 	}
-	a, err := media.LoadAnnouncement(m.Announce)
+	log := d.p.Log.With(logkey.Device, string(spec.Device))
+	open, said, err := d.deviceSource(spec, log)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	say := func(text string) {
+		if err := d.gateway.Note(spec.Device, text, nil); err != nil {
+			log.Error("a line about a call could not be stored", logkey.Error, err)
+		}
 	}
 	return func(_ voip.Key, r voip.Record, tell func(voip.Event)) (voip.Leg, error) {
-		l, err := d.media.Open(media.Call{Record: r, Source: a.Source(), Tell: tell})
+		l, err := d.media.Open(media.Call{Record: r, Source: open(), Tell: tell, Say: say})
 		if err != nil {
 			return nil, err // a nil *Leg would be no nil Leg
 		}
 		return l, nil
-	}, nil
+	}, said, nil
 }

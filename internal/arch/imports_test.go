@@ -80,8 +80,8 @@ var modules = map[string][]string{
 	"github.com/pion/turn/v5":             {"tests"},
 	"github.com/pion/logging":             {"voip/media"}, // to silence what is beneath
 	"github.com/pion/webrtc/v4":           {"voip/media", "voip/source"},
-	"github.com/pion/ice/v4":              {"voip/media"},
-	"github.com/pion/interceptor":         {"voip/media"},
+	"github.com/pion/ice/v4":              {"voip/media", "voip/source"},
+	"github.com/pion/interceptor":         {"voip/media", "voip/source"},
 	"github.com/pion/rtp":                 {"voip/media", "voip/source"},
 	"github.com/pion/rtcp":                {"voip/media", "voip/source"},
 	"github.com/bluenviron/gortsplib/v5":  {"voip/source"},

@@ -193,10 +193,10 @@ type Confirm struct {
 // Call says how the device is called; exactly one is set.
 type Call struct {
 	MQTT     string `key:"mqtt"`
-	WHEP     string `key:"whep"`
-	RTSP     string `key:"rtsp"`
-	Libpeer  string `key:"libpeer"`
-	RTP      string `key:"rtp"`
+	WHEP     string `key:"whep"`    // URL
+	RTSP     string `key:"rtsp"`    // URL
+	Libpeer  string `key:"libpeer"` // topic prefix, with captures
+	RTP      string `key:"rtp"`     // rtp://HOST..., as package voip/source reads it
 	Announce string `key:"announce"`
 }
 
