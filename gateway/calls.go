@@ -231,8 +231,9 @@ func phoneOf(d *Device, rules []*Rule) Phone {
 
 // know tells the other goroutines of a device. The router goroutine calls it.
 func (g *Gateway) know(d *Device) {
-	g.directory.put(d)
-	g.phones.put(phoneOf(d, g.rulesOf(d)))
+	rules := g.rulesOf(d)
+	g.directory.put(d, encryptionOf(rules))
+	g.phones.put(phoneOf(d, rules))
 }
 
 // phoneSaid hands over what a device says of calls; false when the message is not about them. An old value is not news.
@@ -337,17 +338,13 @@ func (g *Gateway) invitedToCall(ctx context.Context, e room.Event, self ids.User
 		}
 		return
 	case state.Encrypted:
-		r := lane.Record{ID: ids.NewULID(g.now()), Device: device, Class: lane.Event, At: g.now(), Post: lane.Post{Kind: lane.Notice, Text: encryptedNotice}}
-		_ = g.matrix.Send(ctx, e.Room, self, r) // it is only a courtesy
+		g.matrix.Decline(ctx, e.Room, self)
 	}
 	if err := g.matrix.Leave(ctx, e.Room, self); err != nil {
 		log.Warn("a chat could not be left", logkey.Error, err)
 	}
 	log.Info("a chat is no place for calls", logkey.Reason, why)
 }
-
-// encryptedNotice is the same for everybody, since it is readable by the homeserver.
-const encryptedNotice = "I can't take calls in an encrypted chat. Say !call in my room, and I call you."
 
 // phoneOfUser is the device that a user of ours speaks for in calls; in account mode the bot speaks for the only one.
 func (g *Gateway) phoneOfUser(u ids.UserID) (ids.DeviceID, bool) {

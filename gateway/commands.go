@@ -34,6 +34,7 @@ type commands struct {
 	publish func(Command, time.Duration) // hands it to the publisher after the commit
 	arm     func(time.Time)              // a deadline to look at
 	count   func(State)
+	sealed  func(ids.RoomKey) bool // the room is encrypted: states are shown by one reply that is edited
 }
 
 func loadCommands(s Store) (*commands, error) {
@@ -128,6 +129,9 @@ func (t *commands) shown(b *batch, r lane.Record, e ids.EventID) {
 	c := t.all[r.Post.Command]
 	if c == nil || c.Shown == e {
 		return
+	}
+	if c.Shown != "" && t.sealed(c.Room) {
+		return // it was edited
 	}
 	if c.Shown != "" {
 		b.change.Append = append(b.change.Append, lane.Record{

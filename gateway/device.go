@@ -93,14 +93,16 @@ func (d *Device) settle(rules *Rules) (changed bool) {
 		if first {
 			d.Name, d.Room, d.RoomName, d.Space = s.name, s.room, s.roomName, s.space
 		} else if r.hasRoom && s.room != d.Room {
-			d.also = append(d.also, place{d.Name, s.room, s.roomName, s.space})
+			d.also = append(d.also, place{name: d.Name, room: s.room, roomName: s.roomName, space: s.space})
 		}
 		first = false
 	}
 	return d.home() != was || !slices.Equal(d.also, also)
 }
 
-func (d *Device) home() place { return place{d.Name, d.Room, d.RoomName, d.Space} }
+func (d *Device) home() place {
+	return place{name: d.Name, room: d.Room, roomName: d.RoomName, space: d.Space}
+}
 
 // slot says when a message of telemetry at now may go to the room, so that there is at most one per every.
 func (r Reading) slot(now time.Time, every time.Duration) time.Time {

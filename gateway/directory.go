@@ -17,6 +17,8 @@ type place struct {
 	room     ids.RoomKey
 	roomName string
 	space    string
+
+	encryption Encryption // what its rules ask for
 }
 
 // directory is what the other goroutines know of the devices: names and places, by device and by room. Safe for
@@ -32,8 +34,11 @@ func newDirectory() *directory {
 	return &directory{devices: map[ids.DeviceID][]place{}, rooms: map[ids.RoomKey][]ids.DeviceID{}, byRoom: map[ids.RoomID]ids.RoomKey{}}
 }
 
-func (d *directory) put(v *Device) {
+func (d *directory) put(v *Device, e Encryption) {
 	places := append([]place{v.home()}, v.also...)
+	for i := range places {
+		places[i].encryption = e
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, old := range d.devices[v.ID] {

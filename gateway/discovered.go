@@ -190,7 +190,7 @@ func (g *Gateway) settleFound(b *batch, id ids.DeviceID, now time.Time) {
 	if strings.TrimSpace(name) == "" {
 		name = string(id)
 	}
-	at := place{name, ids.DeviceRoom(id), name, title(is.Is.Area)}
+	at := place{name: name, room: ids.DeviceRoom(id), roomName: name, space: title(is.Is.Area)}
 	if !g.rooms.admit(at.room, at.space) {
 		g.Alert(fmt.Sprintf("%s can't have a room: there are %d rooms already.", name, maxRooms), "discovered rooms")
 		return

@@ -187,15 +187,17 @@ func (s *memStore) deliver(e room.Event) {
 
 // memRooms is a homeserver in memory that keeps no secrets and no rules but those that the tests are about.
 type memRooms struct {
-	mu      sync.Mutex
-	made    int                    // rooms
-	n       int                    // events
-	calls   []string               // what changed something, in order
-	users   map[ids.UserID]string  // display names
-	aliases map[string]room.Found  // by alias
-	sent    map[string]ids.EventID // by content id
-	posts   []memPost
-	state   room.State
+	encrypted map[ids.RoomID]bool
+	decrypt   func(room.Event) (room.Event, error)
+	mu        sync.Mutex
+	made      int                    // rooms
+	n         int                    // events
+	calls     []string               // what changed something, in order
+	users     map[ids.UserID]string  // display names
+	aliases   map[string]room.Found  // by alias
+	sent      map[string]ids.EventID // by content id
+	posts     []memPost
+	state     room.State
 	// answer is asked before a Send; a zero Outcome lets it be done. seen is what a look-up may find.
 	answer func(r lane.Record) (o lane.Outcome, arrives bool)
 	fail   func(call string) error
@@ -209,7 +211,7 @@ type memPost struct {
 
 func newMemRooms() *memRooms {
 	return &memRooms{
-		users: map[ids.UserID]string{}, aliases: map[string]room.Found{}, sent: map[string]ids.EventID{},
+		encrypted: map[ids.RoomID]bool{}, users: map[ids.UserID]string{}, aliases: map[string]room.Found{}, sent: map[string]ids.EventID{},
 		state: room.State{JoinRule: "invite", Users: map[ids.UserID]int{"@alice:x": 100, "@bob:x": 25}, Members: map[ids.UserID]string{"@alice:x": "join", "@bob:x": "join", "@carol:x": "join"}},
 	}
 }
@@ -229,6 +231,25 @@ func (m *memRooms) call(format string, args ...any) error {
 
 func (m *memRooms) EnsureUser(_ context.Context, u ids.UserID, name string) error {
 	return m.call("user %s %q", u, name)
+}
+
+func (m *memRooms) Encrypted(_ context.Context, id ids.RoomID, _ ids.UserID) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.encrypted[id], nil
+}
+
+func (m *memRooms) Decrypt(_ context.Context, e room.Event) (room.Event, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.decrypt == nil {
+		return e, room.ErrUnreadable
+	}
+	return m.decrypt(e)
+}
+
+func (m *memRooms) Decline(_ context.Context, id ids.RoomID, u ids.UserID) {
+	_ = m.call("decline %s %s", id, u)
 }
 
 func (m *memRooms) CreateRoom(_ context.Context, c room.Create) (ids.RoomID, error) {

@@ -30,9 +30,10 @@ type Config struct {
 	Discovery  *Discovery // nil: announcements are not read
 	ServerName string
 	Bot        ids.UserID
-	Ghosts     bool   // each device has a user of its own (appservice mode)
-	Echoes     bool   // what we publish comes back to us (outside broker)
-	Control    string // localpart of the control room's alias; "" is "gatepost"
+	Ghosts     bool       // each device has a user of its own (appservice mode)
+	Echoes     bool       // what we publish comes back to us (outside broker)
+	Encryption Encryption // of rooms whose devices do not say; EncryptionUnset is EncryptionOff
+	Control    string     // localpart of the control room's alias; "" is "gatepost"
 	People     People
 	Zone       *time.Location // of times that people read; nil: UTC
 	Log        *slog.Logger   // nil: silent
@@ -93,6 +94,9 @@ type Gateway struct {
 	publisher *publisher
 	powers    *powers
 	inboxBell chan struct{}
+	keysBell  chan struct{}
+	unread    unread // the inbox goroutine's
+	sealed    sealedLanes
 	alerts    chan alert
 	unmatched unmatched
 	state     state
@@ -127,7 +131,7 @@ func New(cfg Config) (*Gateway, error) {
 		queue: newQueue(), inRouter: make(chan func(*batch)), idleMarks: time.NewTimer(time.Hour), commandTimer: time.NewTimer(time.Hour),
 		ids: &seenIDs{store: cfg.Store, fresh: map[string]bool{}}, echo: newEcho(), answers: newLimiter(), directory: newDirectory(), phones: newPhones(),
 		tries: newTries(), shown: newShownIDs(), publisher: newPublisher(), powers: newPowers(),
-		inboxBell: make(chan struct{}, 1), alerts: make(chan alert, 16), unmatched: unmatched{by: map[string]*Unmatched{}}, state: state{told: map[string]time.Time{}},
+		inboxBell: make(chan struct{}, 1), keysBell: make(chan struct{}, 1), alerts: make(chan alert, 16), unmatched: unmatched{by: map[string]*Unmatched{}}, state: state{told: map[string]time.Time{}},
 		failure: make(chan error, 1), stopped: make(chan struct{}),
 	}
 	g.idleMarks.Stop()
@@ -148,6 +152,7 @@ func New(cfg Config) (*Gateway, error) {
 		return nil, err
 	}
 	g.commands.publish, g.commands.arm = g.publisher.put, g.arm
+	g.commands.sealed = g.sealed.has
 	g.commands.count = func(s State) { g.metrics.commands.Inc(string(s)) }
 	if g.marks, err = loadMarks(g.store); err != nil {
 		return nil, err

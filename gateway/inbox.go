@@ -67,9 +67,18 @@ func (g *Gateway) readInbox(ctx context.Context) error {
 		if g.callsTold {
 			g.callsTold = g.cfg.Calls.BatchDone(ctx) != nil
 		}
+		again := time.NewTimer(g.unreadIn())
 		select {
 		case <-g.inboxBell:
+		case <-g.keysBell:
+			err = g.retryUnread(ctx)
+		case <-again.C:
+			err = g.retryUnread(ctx)
 		case <-ctx.Done():
+		}
+		again.Stop()
+		if err != nil && ctx.Err() == nil && !errors.Is(err, ErrStopped) {
+			return fmt.Errorf("inbox: %w", err)
 		}
 	}
 	return nil
@@ -80,6 +89,13 @@ func (g *Gateway) handle(ctx context.Context, e room.Event) error {
 	who := g.who.Load()
 	if e.ContentID != "" {
 		g.shown.add(e.ContentID, e.ID)
+	}
+	if e.Type == "m.room.encrypted" && e.StateKey == nil && !who.ours(e.Sender) {
+		clear, now, err := g.open(ctx, e)
+		if err != nil || !now {
+			return err
+		}
+		e = clear
 	}
 	f := func(*batch) {}
 	switch {
@@ -94,6 +110,8 @@ func (g *Gateway) handle(ctx context.Context, e room.Event) error {
 	case isCall(e.Type):
 		f = g.called(ctx, e)
 	case who.ours(e.Sender):
+	case e.Type == unreadType:
+		f = g.neverRead(e)
 	case e.Type == "m.room.message":
 		f = g.message(ctx, e)
 	case e.Type == "m.reaction":
@@ -182,9 +200,6 @@ func (g *Gateway) message(ctx context.Context, e room.Event) func(*batch) {
 	if !is {
 		return nothing
 	}
-	if _, can := g.phones.get(a.device); can && g.cfg.Calls != nil && a.bang && a.name == "call" {
-		return g.callMe(ctx, e, key, a)
-	}
 	refuse := func(why string) func(*batch) {
 		return func(b *batch) { g.refuse(b, e, key, a, why) }
 	}
@@ -204,6 +219,12 @@ func (g *Gateway) message(ctx context.Context, e room.Event) func(*batch) {
 		}
 		g.log.Warn("the power levels of a room can't be read", logkey.Room, key, logkey.Error, err)
 		return refuse("The homeserver does not tell who may do what here, so nothing runs. Ask again in a moment.")
+	}
+	if why := doubtful(e, state); why != "" {
+		return refuse(why)
+	}
+	if _, can := g.phones.get(a.device); can && g.cfg.Calls != nil && a.bang && a.name == "call" {
+		return g.callMe(ctx, e, key, a)
 	}
 	return func(b *batch) { g.ask(b, e, key, a, state) }
 }
@@ -247,7 +268,7 @@ func (g *Gateway) ask(b *batch, e room.Event, key ids.RoomKey, a ask, state room
 		g.commands.step(b, c, g.now(), late{why})
 		return
 	}
-	g.commands.step(b, c, g.now(), allowed{reply: who.verified})
+	g.commands.step(b, c, g.now(), allowed{reply: who.verified || state.Encrypted})
 }
 
 // refuse answers, once, why nothing happens, and keeps the refusal for `gatepost commands`.
@@ -305,6 +326,9 @@ func (g *Gateway) looked(ctx context.Context, e room.Event, key ids.RoomKey, com
 			return nil
 		}
 		g.log.Warn("the power levels of a room can't be read", logkey.Room, key, logkey.Error, err)
+		return nothing
+	}
+	if doubtful(e, state) != "" { // such as a reaction in an encrypted room: it is readable, so anybody could have made it
 		return nothing
 	}
 	return func(b *batch) {

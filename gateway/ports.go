@@ -57,6 +57,14 @@ type Rooms interface {
 	Leave(ctx context.Context, id ids.RoomID, user ids.UserID) error
 	// State reads what decides about commands and calls, as a user who is in the room.
 	State(ctx context.Context, id ids.RoomID, user ids.UserID) (room.State, error)
+	// Encrypted says whether a room is encrypted, as far as a user who is in it sees. Once it is, it stays so.
+	Encrypted(ctx context.Context, id ids.RoomID, user ids.UserID) (bool, error)
+	// Decrypt reads an event of type m.room.encrypted, and gives what was said: with its type ("" one that does not matter),
+	// content and trust. Errors: room.ErrNoKeys, room.ErrWithheld, room.ErrUnreadable; anything else passes.
+	Decrypt(ctx context.Context, e room.Event) (room.Event, error)
+	// Decline says, as user, the one fixed sentence that may be readable in an encrypted room: that the bot is the one to talk
+	// to. Whether it arrived nobody is told.
+	Decline(ctx context.Context, id ids.RoomID, user ids.UserID)
 	// Event reads one event; ok is false when there is none that we may see.
 	Event(ctx context.Context, id ids.RoomID, event ids.EventID) (e room.Event, ok bool, err error)
 	// Send performs r in the room as user, with r.ID as transaction id and content id. Media is uploaded first.

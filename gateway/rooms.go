@@ -151,13 +151,18 @@ func (p *provisioner) ensure(ctx context.Context, key ids.RoomKey, device ids.De
 			return "", fmt.Errorf("space %q: %w", at.space, err)
 		}
 	}
+	encrypt := p.g.encryption(key).makes()
 	ghost := who.user(device)
+	if encrypt || p.have(key).Sealed || p.g.sealed.has(key) { // the bot speaks there
+		ghost = who.bot
+	}
 	if ghost != who.bot {
 		if err := p.ensureGhost(ctx, ghost, device); err != nil {
 			return "", err
 		}
 	}
 	w := who.want(key, name, parent, ghost)
+	w.Encrypt = encrypt
 	e := p.entry(key)
 	e.work.Lock()
 	defer e.work.Unlock()
@@ -168,7 +173,7 @@ func (p *provisioner) ensure(ctx context.Context, key ids.RoomKey, device ids.De
 			return have.Room, nil
 		}
 		next, err := p.step(ctx, key, e, w, s)
-		if err != nil && have.Room == "" {
+		if err != nil && (have.Room == "" || s.Do == room.Encrypt) { // nothing is said before a room is what it must be
 			err = fmt.Errorf("%w: %w", errNoRoom, err)
 		}
 		if err != nil {
@@ -256,6 +261,8 @@ func (p *provisioner) perform(ctx context.Context, key ids.RoomKey, e *roomEntry
 		if err = m.Invite(ctx, h.Room, s.User); err == nil {
 			err = m.Join(ctx, h.Room, s.User)
 		}
+	case room.Encrypt:
+		err = m.SetState(ctx, h.Room, "m.room.encryption", "", map[string]any{"algorithm": "m.megolm.v1.aes-sha2"})
 	case room.SetName:
 		err = m.SetState(ctx, h.Room, "m.room.name", "", map[string]any{"name": w.Name})
 	case room.SetTopic:
@@ -298,7 +305,7 @@ func (p *provisioner) findOrMake(ctx context.Context, key ids.RoomKey, e *roomEn
 		return h, nil
 	}
 	power, invite := maps.Clone(w.People), atOnce(w.People, who.server)
-	wish := room.Create{Name: w.Name, Topic: w.Topic, Alias: alias, Token: h.Token, Space: w.Space, Federate: w.Federate, Power: power, Invite: invite}
+	wish := room.Create{Name: w.Name, Topic: w.Topic, Alias: alias, Token: h.Token, Space: w.Space, Encrypt: w.Encrypt, Federate: w.Federate, Power: power, Invite: invite}
 	h.Room, err = m.CreateRoom(ctx, wish)
 	if o := lane.OutcomeOf(err); o.Verdict == lane.Dead && o.Code != "M_ROOM_IN_USE" && len(invite) > 0 { // perhaps one of them can't be invited
 		wish.Invite, invite = nil, nil
@@ -315,7 +322,7 @@ func (p *provisioner) findOrMake(ctx context.Context, key ids.RoomKey, e *roomEn
 		}
 		return h, err
 	}
-	h.Name, h.Topic, h.Power, h.Invited = w.Name, w.Topic, power, invite
+	h.Name, h.Topic, h.Power, h.Invited, h.Sealed = w.Name, w.Topic, power, invite, w.Encrypt
 	return h, nil
 }
 

@@ -16,18 +16,20 @@ import (
 // RuleSpec is a device rule as somebody writes it (design of the configuration: `devices:`). The zero value of every field
 // but Topic is usable.
 type RuleSpec struct {
-	Topic    string        // pattern with {captures}; also the identity of the rule
-	Device   string        // {captures}; "" is "{device}" where the pattern has it, else the captures joined by "-"
-	Name     string        // {captures}; "" is the device's name as Device gives it
-	Room     string        // {captures}; "" one room a device
-	Space    string        // {captures}; "" none
-	Class    lane.Class    // 0: Telemetry with Every, else Event
-	Every    time.Duration // telemetry: at most one message of a reading in this time; 0 no limit
-	Expires  time.Duration // events: not posted when older; 0 never
-	ID       string        // Jinja: the device's own message id; "" none
-	Post     string        // Jinja: the text; "" by payload kind
-	Commands []CommandSpec
-	Call     *CallSpec // nil: the device can't be called
+	Topic   string        // pattern with {captures}; also the identity of the rule
+	Device  string        // {captures}; "" is "{device}" where the pattern has it, else the captures joined by "-"
+	Name    string        // {captures}; "" is the device's name as Device gives it
+	Room    string        // {captures}; "" one room a device
+	Space   string        // {captures}; "" none
+	Class   lane.Class    // 0: Telemetry with Every, else Event
+	Every   time.Duration // telemetry: at most one message of a reading in this time; 0 no limit
+	Expires time.Duration // events: not posted when older; 0 never
+	// Encryption of the room; EncryptionUnset as the gateway's.
+	Encryption Encryption
+	ID         string // Jinja: the device's own message id; "" none
+	Post       string // Jinja: the text; "" by payload kind
+	Commands   []CommandSpec
+	Call       *CallSpec // nil: the device can't be called
 }
 
 // CallSpec is how a device takes part in calls: it has a WebRTC stack of its own and signals over MQTT.

@@ -40,6 +40,16 @@ func (w *worker) sendNext(ctx context.Context, key ids.RoomKey) rest {
 	if r.Post.Kind == lane.Room && r.Gap == nil {
 		return w.done(r, "")
 	}
+	sealed, err := w.seal(ctx, id, user, r)
+	if err != nil {
+		return w.noRoom(ctx, r, t, user, err)
+	}
+	if sealed {
+		user = g.cfg.Bot
+		if r.Post.Kind == lane.Reaction && r.Post.Command == "" { // there are none in encrypted rooms
+			return w.done(r, "")
+		}
+	}
 	if t.held != nil || !t.settled && g.uncertain.may(r) {
 		if t.held == nil {
 			t.looks = max(t.looks, g.uncertain.looks(now))
@@ -65,7 +75,11 @@ func (w *worker) sendNext(ctx context.Context, key ids.RoomKey) rest {
 		g.metrics.lookups.Inc("missing")
 		t.settled = true
 	}
-	out := g.matrix.Send(ctx, id, user, w.final(r))
+	final := w.final(r)
+	if sealed {
+		final = w.sealedForm(ctx, final)
+	}
+	out := g.matrix.Send(ctx, id, user, final)
 	if out.Verdict == lane.Done {
 		g.tries.accepted(speaker{r.Lane, user})
 		g.state.sending(nil)
@@ -82,7 +96,7 @@ func (w *worker) final(r lane.Record) lane.Record {
 	}
 	r.Post = sumUp(r.Post, r.Digest)
 	spoken := r.Post.Kind == lane.Text || r.Post.Kind == lane.Notice || r.Post.Kind == lane.Media
-	if at, ok := w.g.directory.place(r.Device); ok && !who.ghosts && spoken && w.g.directory.shared(r.Lane) {
+	if at, ok := w.g.directory.place(r.Device); ok && !who.ghosts && spoken && w.g.directory.shared(r.Lane) && !w.g.sealed.has(r.Lane) {
 		name := title(at.name) // the bot speaks for all of them
 		r.Post.Text = name + ": " + r.Post.Text
 		if r.Post.HTML != "" {

@@ -222,6 +222,14 @@ func (a *app) restoreData(ctx context.Context, m manifest, unpacked string, forc
 		return "", fmt.Errorf("restore: %w", err)
 	}
 	aside := filepath.Join(target, "before-"+time.Now().UTC().Format("20060102T150405Z"))
+	keys := filepath.Join(target, cryptoFile) // they belong to what is replaced; the bot gets a new device
+	if there, err := exists(keys); err != nil {
+		return "", fmt.Errorf("restore: %w", err)
+	} else if there {
+		if err := os.Remove(keys); err != nil {
+			return "", fmt.Errorf("restore: %w", err)
+		}
+	}
 	for _, name := range m.data() {
 		old := filepath.Join(target, name)
 		there, err := exists(old)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,6 +39,7 @@ type daemon struct {
 	gateway *gateway.Gateway // nil without a matrix section
 	broker  *broker.Broker   // nil with an outside broker
 	table   *store.Table     // the broker's; nil with it
+	crypto  *store.Table     // the bot's keys; nil without encryption
 	client  *mqtt.Client     // nil with the embedded broker
 	rules   *gateway.Rules
 	turn    *turn.Server                // nil without a turn section
@@ -66,6 +68,7 @@ func runGateway(ctx context.Context, p process) error {
 	for _, w := range warnings {
 		p.Log.Warn("configuration", logkey.Reason, w)
 	}
+	warnCrypto(d.cfg, p.Log)
 	if d.rules, err = compile(d.cfg); err != nil {
 		return err
 	}
@@ -77,6 +80,9 @@ func runGateway(ctx context.Context, p process) error {
 	if err := d.build(group); err != nil {
 		if d.table != nil {
 			err = errors.Join(err, d.table.Close())
+		}
+		if d.crypto != nil {
+			err = errors.Join(err, d.crypto.Close())
 		}
 		return errors.Join(err, d.store.Close())
 	}
@@ -113,6 +119,9 @@ func (d *daemon) build(group *lifecycle.Group) error {
 		}
 		if err := d.addMedia(group); err != nil {
 			return err
+		}
+		if d.crypto != nil {
+			group.Add(lifecycle.Part{Name: "crypto store", Close: d.crypto.Close})
 		}
 		group.Add(lifecycle.Part{Name: "gateway", Run: d.gateway.Run})
 		group.Add(lifecycle.Part{Name: "calls", Run: d.calls.Run})
@@ -184,7 +193,12 @@ func (d *daemon) buildMatrix() error {
 		cfg.ID, cfg.ASToken, cfg.HSToken, cfg.Listen = reg.ID, reg.ASToken.Reveal(), reg.HSToken.Reveal(), m.Listen
 	}
 	var err error
-	d.matrix, err = matrix.New(cfg)
+	if cfg.Crypto, err = d.cryptoConfig(); err != nil {
+		return err
+	}
+	if d.matrix, err = matrix.New(cfg); errors.Is(err, matrix.ErrWrongKey) {
+		return config.Join(fmt.Errorf("the key for %s is not the one that it was written with: put the right one back (crypto.key_file), or delete the file to give the bot a new device", filepath.Join(d.cfg.Store.Path, cryptoFile)))
+	}
 	return err
 }
 
@@ -192,7 +206,7 @@ func (d *daemon) buildGateway() error {
 	cfg := gateway.Config{
 		Store: d.store, Matrix: d.matrix, Clock: d.matrix, Rules: d.rules,
 		ServerName: d.cfg.Matrix.ServerName, Bot: d.cfg.Matrix.Bot(), Ghosts: d.cfg.Matrix.Mode == config.ModeAppservice,
-		Control: d.cfg.Matrix.ControlRoom, People: people(d.cfg), Zone: d.cfg.Timezone, Log: d.p.Log, Metrics: d.metrics,
+		Encryption: encryption(d.cfg.Matrix.Encryption), Control: d.cfg.Matrix.ControlRoom, People: people(d.cfg), Zone: d.cfg.Timezone, Log: d.p.Log, Metrics: d.metrics,
 		Beat: d.health.Beat,
 	}
 	switch {

@@ -53,7 +53,7 @@ func ruleSpec(d config.Device) gateway.RuleSpec {
 	s := gateway.RuleSpec{
 		Topic: d.Topic, Device: d.Device, Name: d.Name, Room: d.Room, Space: d.Space,
 		Class: map[string]lane.Class{"alarm": lane.Alarm, "event": lane.Event, "state": lane.State, "telemetry": lane.Telemetry}[d.Class],
-		Every: d.Every, ID: d.ID, Post: d.Post,
+		Every: d.Every, ID: d.ID, Post: d.Post, Encryption: encryption(d.Encryption),
 	}
 	if c := d.Call; c != nil {
 		s.Call = &gateway.CallSpec{Prefix: c.MQTT + c.Libpeer, Max: d.MaxCall, Media: gateway.Media{
@@ -98,7 +98,7 @@ func checkWiring(cfg *config.Config) (warnings []string, err error) {
 		}
 	}
 	_, err = conventions(cfg)
-	errs = append(errs, err, checkBroker(cfg), checkTURN(cfg), checkMedia(cfg))
+	errs = append(errs, err, checkCrypto(cfg), checkBroker(cfg), checkTURN(cfg), checkMedia(cfg))
 	return warnings, config.Join(errs...)
 }
 

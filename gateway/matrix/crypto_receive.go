@@ -83,7 +83,7 @@ func (e *engine) toDevice(ctx context.Context, mach *crypto.OlmMachine, raw json
 	}
 }
 
-// decrypt reads an m.room.encrypted event. Errors: ErrNoKeys, ErrWithheld, ErrUnreadable, or an outcome of what had to be
+// decrypt reads an m.room.encrypted event. Errors: room.ErrNoKeys, ErrWithheld, ErrUnreadable, or an outcome of what had to be
 // asked for. What it gives has the type, the content and the trust of what was said.
 func (e *engine) decrypt(ctx context.Context, in room.Event) (out room.Event, err error) {
 	mach, err := e.machine()
@@ -92,7 +92,7 @@ func (e *engine) decrypt(ctx context.Context, in room.Event) (out room.Event, er
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			out, err = in, fmt.Errorf("%w: %v", ErrUnreadable, p)
+			out, err = in, fmt.Errorf("%w: %v", room.ErrUnreadable, p)
 		}
 	}()
 	evt := &event.Event{
@@ -100,7 +100,7 @@ func (e *engine) decrypt(ctx context.Context, in room.Event) (out room.Event, er
 		Timestamp: in.Sent.UnixMilli(), Content: event.Content{VeryRaw: in.Content},
 	}
 	if err := evt.Content.ParseRaw(evt.Type); err != nil {
-		return in, fmt.Errorf("%w: %w", ErrUnreadable, err)
+		return in, fmt.Errorf("%w: %w", room.ErrUnreadable, err)
 	}
 	if err := e.refreshKnown(ctx, mach, in.Sender); err != nil {
 		return in, err
@@ -125,7 +125,7 @@ func (e *engine) opened(in room.Event, clear *event.Event) (room.Event, error) {
 	content := clear.Content.VeryRaw
 	var o object
 	if json.Unmarshal(content, &o) != nil || o == nil || len(content) > maxContent || depth(content) > maxDepth {
-		return in, fmt.Errorf("%w: no content", ErrUnreadable)
+		return in, fmt.Errorf("%w: no content", room.ErrUnreadable)
 	}
 	out := in
 	out.Type, out.Content = clear.Type.Type, append(json.RawMessage(nil), content...)
@@ -167,12 +167,12 @@ func trustOf(m event.MautrixInfo) room.Trust {
 func (e *engine) why(ctx context.Context, mach *crypto.OlmMachine, in room.Event, evt *event.Event, err error) error {
 	switch {
 	case errors.Is(err, crypto.ErrGroupSessionWithheld):
-		return fmt.Errorf("%w: %w", ErrWithheld, err)
+		return fmt.Errorf("%w: %w", room.ErrWithheld, err)
 	case errors.Is(err, crypto.ErrNoSessionFound), errors.Is(err, olm.ErrUnknownMessageIndex):
 		e.wish(ctx, mach, in, evt)
-		return ErrNoKeys
+		return room.ErrNoKeys
 	default:
-		return fmt.Errorf("%w: %w", ErrUnreadable, err)
+		return fmt.Errorf("%w: %w", room.ErrUnreadable, err)
 	}
 }
 

@@ -346,7 +346,7 @@ func TestEncryptedBothWays(t *testing.T) {
 	}
 
 	e := alice.says(t, "$q", "m.room.message", `{"msgtype":"m.text","body":"!unlock"}`, id.UserID(testBot))
-	if _, err := c.Decrypt(t.Context(), e); !errors.Is(err, ErrNoKeys) {
+	if _, err := c.Decrypt(t.Context(), e); !errors.Is(err, room.ErrNoKeys) {
 		t.Errorf("without its key: %v", err)
 	}
 	k.hear(t, c)
@@ -364,7 +364,7 @@ func TestEncryptedBothWays(t *testing.T) {
 		t.Errorf("the same event again: %v", err)
 	}
 	e.ID = "$replayed"
-	if _, err := c.Decrypt(t.Context(), e); !errors.Is(err, ErrUnreadable) {
+	if _, err := c.Decrypt(t.Context(), e); !errors.Is(err, room.ErrUnreadable) {
 		t.Errorf("a replayed message: %v", err)
 	}
 	e.ID, e.Room = "$q", "!other:example.org"

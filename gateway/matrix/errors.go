@@ -21,12 +21,5 @@ var (
 	// ErrRecoveryKey is returned for a recovery key that is none, or not the bot's.
 	ErrRecoveryKey = errors.New("matrix: not the bot's recovery key")
 
-	// ErrNoKeys is returned by Decrypt when the key of a message has not come. It was asked for; try again when KeysCame.
-	ErrNoKeys = errors.New("matrix: the key of the message is not here")
-	// ErrWithheld is returned by Decrypt when the sender's client does not give us the key. It will not come.
-	ErrWithheld = errors.New("matrix: the sender's client withholds the key of the message")
-	// ErrUnreadable is returned by Decrypt for what no key makes readable: damaged, repeated, or meant for another room.
-	ErrUnreadable = errors.New("matrix: the message cannot be decrypted")
-
 	errTooLong = errors.New("the answer is too long")
 )

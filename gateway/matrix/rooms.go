@@ -68,6 +68,11 @@ func (c *Client) createContent(cr room.Create, version string) map[string]any {
 		},
 		"power_level_content_override": powerLevels(c.speaker(cr.As), cr.Power, version, talk),
 	}
+	if cr.Encrypt {
+		body["initial_state"] = append(body["initial_state"].([]map[string]any), map[string]any{
+			"type": kindEncryption, "state_key": "", "content": map[string]string{"algorithm": "m.megolm.v1.aes-sha2"},
+		})
+	}
 	set := func(key, value string) {
 		if value != "" {
 			body[key] = value

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 
 	"maunium.net/go/mautrix"
@@ -12,6 +13,7 @@ import (
 	"github.com/gatepost/gatepost/gateway/lane"
 	"github.com/gatepost/gatepost/gateway/room"
 	"github.com/gatepost/gatepost/internal/ids"
+	"github.com/gatepost/gatepost/internal/logkey"
 )
 
 // codeEncrypted is the Outcome.Code of what is not sent because the room is encrypted.
@@ -139,10 +141,28 @@ func (c *Client) findEncrypted(ctx context.Context, in ids.RoomID, r lane.Record
 }
 
 // Decrypt reads an event of type m.room.encrypted. What comes back has the type and the content of what was said, and
-// says how sure it is who said it. Errors: ErrNoKeys, ErrWithheld, ErrUnreadable; anything else passes.
+// says how sure it is who said it. Errors: room.ErrNoKeys, ErrWithheld, ErrUnreadable; anything else passes.
 func (c *Client) Decrypt(ctx context.Context, e room.Event) (room.Event, error) {
 	if c.engine == nil {
-		return e, ErrUnreadable
+		return e, room.ErrUnreadable
 	}
 	return c.engine.decrypt(ctx, e)
+}
+
+// declined is the only sentence that we say readable in an encrypted room. It is the same for everybody.
+const declined = "I can't read or write in an encrypted chat. Talk to %s instead, or in the room that it made for me."
+
+// Decline says, as user, the one fixed sentence that may be readable in an encrypted room. Whether it arrived nobody is told.
+func (c *Client) Decline(ctx context.Context, in ids.RoomID, user ids.UserID) {
+	if !validRoomID(string(in)) {
+		return
+	}
+	err := c.do(ctx, request{
+		endpoint: epSend, method: http.MethodPut, as: c.speaker(user),
+		path: mautrix.ClientURLPath{"v3", "rooms", in, "send", "m.room.message", ids.NewULID(c.cfg.Now())},
+		body: map[string]any{"msgtype": "m.notice", "body": fmt.Sprintf(declined, c.bot), "m.mentions": mentions{}},
+	})
+	if err != nil {
+		c.cfg.Log.Info("an encrypted chat could not be declined", logkey.Room, string(in), logkey.Error, err.Error())
+	}
 }

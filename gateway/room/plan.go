@@ -13,6 +13,7 @@ type Want struct {
 	Name     string
 	Topic    string
 	Space    bool
+	Encrypt  bool               // nothing readable is said there
 	Parent   ids.RoomID         // the space it belongs to; "" none
 	Ghost    ids.UserID         // must be in the room to speak; "" the bot speaks
 	People   map[ids.UserID]int // to be invited, with their power level
@@ -27,8 +28,9 @@ type Have struct {
 	Name    string             `json:"name,omitempty"`
 	Topic   string             `json:"topic,omitempty"`
 	Parent  ids.RoomID         `json:"parent,omitempty"`
-	Ghosts  []ids.UserID       `json:"ghosts,omitempty"`  // joined
-	Invited []ids.UserID       `json:"invited,omitempty"` // once; who leaves is not called back
+	Sealed  bool               `json:"encrypted,omitempty"` // never taken back
+	Ghosts  []ids.UserID       `json:"ghosts,omitempty"`    // joined
+	Invited []ids.UserID       `json:"invited,omitempty"`   // once; who leaves is not called back
 	Power   map[ids.UserID]int `json:"power,omitempty"`
 }
 
@@ -39,6 +41,7 @@ type Do uint8
 const (
 	MakeToken  Do = iota + 1 // record a random token
 	FindOrMake               // find the room by its alias, or make it
+	Encrypt                  // turn encryption on
 	Join                     // invite Step.User, a ghost, and let it join
 	SetName
 	SetTopic
@@ -47,7 +50,7 @@ const (
 	Invite    // Step.User
 )
 
-var names = map[Do]string{MakeToken: "token", FindOrMake: "room", Join: "join", SetName: "name", SetTopic: "topic", SetParent: "space", SetPower: "power", Invite: "invite"}
+var names = map[Do]string{MakeToken: "token", FindOrMake: "room", Encrypt: "encryption", Join: "join", SetName: "name", SetTopic: "topic", SetParent: "space", SetPower: "power", Invite: "invite"}
 
 func (d Do) String() string { return names[d] }
 
@@ -64,6 +67,8 @@ func Next(w Want, h Have) (s Step, ok bool) {
 		return Step{Do: MakeToken}, true
 	case h.Room == "":
 		return Step{Do: FindOrMake}, true
+	case w.Encrypt && !h.Sealed:
+		return Step{Do: Encrypt}, true
 	case w.Ghost != "" && !slices.Contains(h.Ghosts, w.Ghost):
 		return Step{Join, w.Ghost}, true
 	case w.Name != h.Name:
@@ -86,6 +91,8 @@ func Next(w Want, h Have) (s Step, ok bool) {
 // Done is h after s was done for w. What FindOrMake found out is put into h by the caller.
 func (h Have) Done(w Want, s Step) Have {
 	switch s.Do {
+	case Encrypt:
+		h.Sealed = true
 	case Join:
 		h.Ghosts = append(slices.Clone(h.Ghosts), s.User)
 	case SetName:

@@ -5,6 +5,7 @@ package room
 
 import (
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/gatepost/gatepost/internal/ids"
@@ -20,6 +21,7 @@ type Create struct {
 	Alias    string // localpart of the alias that createRoom sets in the same step (room_alias_name); "" none. Taken: lane.Dead, M_ROOM_IN_USE
 	Token    string // random, committed before the room is asked for
 	Space    bool   // creation type m.space
+	Encrypt  bool   // from the start
 	Federate bool
 	Power    map[ids.UserID]int // levels above 0; the creator's own is added where the room version wants it
 	Invite   []ids.UserID
@@ -72,6 +74,15 @@ type Event struct {
 	Encrypted bool            `json:"-"`                    // it was, and has been decrypted; Type is "" when it is nothing that matters
 	Trust     Trust           `json:"-"`                    // with Encrypted
 }
+
+var (
+	// ErrNoKeys says that the key of an encrypted event has not come. It was asked for; try again when keys came.
+	ErrNoKeys = errors.New("the key of the message is not here")
+	// ErrWithheld says that the sender's client does not give us the key. It will not come.
+	ErrWithheld = errors.New("the sender's client withholds the key of the message")
+	// ErrUnreadable says that no key makes an event readable: it is damaged, repeated, or meant for another room.
+	ErrUnreadable = errors.New("the message cannot be decrypted")
+)
 
 // Trust says how sure it is whose device encrypted an event.
 type Trust uint8

@@ -122,7 +122,7 @@ func TestEverythingWarns(t *testing.T) {
 	}
 	slices.Sort(got)
 	want := []string{
-		"card", "crypto", "devices[0].alarms", "devices[0].keys",
+		"card", "devices[0].alarms", "devices[0].keys",
 		"devices[0].silence", "devices[0].snapshot",
 		"matrix.owners", "mqtt.anonymous",
 	}

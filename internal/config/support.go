@@ -28,18 +28,13 @@ func anyOf(values ...string) func(string) bool {
 
 // notYet lists what this version lacks, in one place. An entry goes away with the change that makes the key work.
 func notYet() []missing {
-	encrypted := anyOf("default", "require")
-	const noEncryption = "%q is not possible: this version does not encrypt; use off or allow"
 	return []missing{
-		{path: "matrix.encryption", when: encrypted, refuse: true, text: noEncryption},
-		{path: "devices[].encryption", when: encrypted, refuse: true, text: noEncryption},
 		{path: "matrix.members[].hours", refuse: true, text: "is not possible: this version does not look at the hour"},
 		{path: "devices[].silence", text: "this version does not watch for silence; the key has no effect"},
 		{path: "devices[].alarms", text: "this version raises no alarms of its own; the key has no effect"},
 		{path: "devices[].keys", text: "this version runs no commands by keys; the key has no effect"},
 		{path: "devices[].snapshot", text: "this version takes no pictures; the key has no effect"},
 		{path: "card", text: "this version shows no cards; the key has no effect"},
-		{path: "crypto", text: "this version does not encrypt; the section has no effect"},
 	}
 }
 

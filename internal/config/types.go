@@ -35,6 +35,14 @@ type Config struct {
 	places places
 }
 
+// The values of Matrix.Encryption and Device.Encryption.
+const (
+	EncryptionOff     = "off"     // nothing is sent to encrypted rooms
+	EncryptionAllow   = "allow"   // where a person turned it on
+	EncryptionDefault = "default" // rooms that gatepost makes are encrypted
+	EncryptionRequire = "require" // and nothing is sent to any other
+)
+
 // The values of Matrix.Mode.
 const (
 	ModeAppservice = "appservice"

@@ -1,0 +1,141 @@
+package gateway
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gatepost/gatepost/gateway/room"
+	"github.com/gatepost/gatepost/internal/ids"
+)
+
+// inSealedWorld is inWorld where all rooms are encrypted from the start.
+func inSealedWorld(t *testing.T, kind Encryption, f func(*world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.change = func(cfg *Config) { cfg.Encryption = kind }
+		for i := range 10 {
+			w.matrix.encrypted[ids.RoomID(fmt.Sprintf("!%d", i))] = kind.makes()
+		}
+		w.start([]RuleSpec{door})
+		f(w)
+		if err := w.stop(); err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+}
+
+// sealed makes an event that decrypts to what e says, with that trust.
+func (w *world) sealed(e room.Event, trust room.Trust) ids.EventID {
+	w.t.Helper()
+	inner := e
+	w.matrix.mu.Lock()
+	w.matrix.decrypt = func(got room.Event) (room.Event, error) {
+		got.Type, got.Content, got.Encrypted, got.Trust = inner.Type, inner.Content, true, trust
+		return got, nil
+	}
+	w.matrix.mu.Unlock()
+	e.Type, e.Content = "m.room.encrypted", json.RawMessage(`{"algorithm":"x"}`)
+	return w.event(e)
+}
+
+func text(user, roomID, body string) room.Event {
+	raw, _ := json.Marshal(map[string]string{"msgtype": "m.text", "body": body})
+	return room.Event{Room: ids.RoomID(roomID), Sender: ids.UserID(user), Type: "m.room.message", Content: raw}
+}
+
+func TestInEncryptedRoomsTheBotSpeaks(t *testing.T) {
+	inSealedWorld(t, EncryptionDefault, func(w *world) {
+		w.publish("door/event", "open")
+		w.want(0, "!1 @gatepost:x text Front door: event: open")
+		if made := strings.Join(w.matrix.calls, "\n"); strings.Contains(made, "join") || strings.Contains(made, "user @gatepost_door") {
+			t.Errorf("a ghost came:\n%s", made)
+		}
+		w.matrix.state.Encrypted = true
+		w.sealed(text("@alice:x", "!1", "!unlock"), room.Known)
+		w.want(1, "!1 @gatepost:x notice Front door: 📤 sent")
+		w.publish("door/lock", "UNLOCKED")
+		said := w.matrix.said()
+		last := w.matrix.posts[len(said)-1]
+		if last.Post.Text != "Front door: ✅ confirmed" || last.Post.Replaces == "" {
+			t.Errorf("last said %q, which replaces %q", last.Post.Text, last.Post.Replaces)
+		}
+	})
+}
+
+func TestNothingRunsOnWhatIsNotSurelyTheirs(t *testing.T) {
+	inSealedWorld(t, EncryptionDefault, func(w *world) {
+		w.publish("door/event", "open")
+		w.matrix.state.Encrypted = true
+		w.says("@alice:x", "!1", "!unlock")
+		w.sealed(text("@alice:x", "!1", "!unlock"), room.Untrusted)
+		synctest.Wait()
+		if len(w.devices.heard) != 0 {
+			t.Errorf("it ran: %v", w.devices.heard)
+		}
+		w.want(1, "!1 @gatepost:x notice Front door: This room is encrypted, but your message was not, so anybody could have written it and nothing runs.",
+			"!1 @gatepost:x notice Front door: I can't tell whether your message is from a device of yours, so nothing runs.")
+	})
+}
+
+func TestAMessageWaitsForItsKey(t *testing.T) {
+	inSealedWorld(t, EncryptionDefault, func(w *world) {
+		w.publish("door/event", "open")
+		w.matrix.state.Encrypted = true
+		w.sealed(text("@alice:x", "!1", "!unlock"), room.Known)
+		opens := w.matrix.decrypt
+		w.matrix.decrypt = func(e room.Event) (room.Event, error) { return e, room.ErrNoKeys }
+		w.event(room.Event{Room: "!1", Sender: "@bob:x", Type: "m.room.encrypted", Content: json.RawMessage(`{}`)})
+		synctest.Wait()
+		heard := len(w.devices.heard)
+		w.die() // it is still in the inbox
+		w.start([]RuleSpec{door})
+		w.matrix.mu.Lock()
+		w.matrix.decrypt = opens
+		w.matrix.mu.Unlock()
+		w.g.KeysCame()
+		synctest.Wait()
+		if len(w.devices.heard) != heard+1 {
+			t.Errorf("heard %v", w.devices.heard)
+		}
+		w.matrix.mu.Lock()
+		w.matrix.decrypt = func(e room.Event) (room.Event, error) { return e, room.ErrNoKeys }
+		w.matrix.mu.Unlock()
+		n := len(w.matrix.said())
+		for range 3 {
+			w.event(room.Event{Room: "!1", Sender: "@bob:x", Type: "m.room.encrypted", Content: json.RawMessage(`{}`)})
+		}
+		time.Sleep(keyTime + 2*time.Second)
+		synctest.Wait()
+		if said := strings.Join(w.matrix.said()[n:], "\n"); strings.Count(said, unreadText) != 1 {
+			t.Errorf("told:\n%s", said)
+		}
+		if events, _ := w.store.Events(0, 100); len(events) != 0 {
+			t.Errorf("%d events wait for ever", len(events))
+		}
+	})
+}
+
+func TestNothingReadableWhereEncryptionIsRequired(t *testing.T) {
+	inSealedWorld(t, EncryptionRequire, func(w *world) {
+		w.matrix.encrypted["!1"] = false
+		w.publish("door/event", "open")
+		time.Sleep(10 * time.Minute)
+		for _, line := range w.matrix.said() {
+			if strings.HasPrefix(line, "!1 ") {
+				t.Errorf("said: %s", line)
+			}
+		}
+		w.matrix.mu.Lock()
+		w.matrix.encrypted["!1"] = true
+		w.matrix.mu.Unlock()
+		time.Sleep(2 * time.Minute)
+		if said := strings.Join(w.matrix.said(), "\n"); !strings.Contains(said, "!1 @gatepost:x text Front door: event: open") {
+			t.Errorf("what waited was not said:\n%s", said)
+		}
+	})
+}
