@@ -4,10 +4,14 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/gatepost/gatepost/gateway/action"
+	"github.com/gatepost/gatepost/gateway/discovery"
 	"github.com/gatepost/gatepost/gateway/room"
 	"github.com/gatepost/gatepost/internal/ids"
+	"github.com/gatepost/gatepost/mqtt/convention"
 )
 
 // level is the power of a user in a room with that state.
@@ -19,17 +23,60 @@ func (i identity) level(state room.State, user ids.UserID) int {
 	return l
 }
 
-// forbids says why user may not ask for a command in a room with that state; "" when they may.
-func (i identity) forbids(state room.State, user ids.UserID, name string, grade Grade) string {
+// forbids says why user may not ask for an action in a room with that state at now, a believed time; "" when they may.
+func (i identity) forbids(state room.State, user ids.UserID, a *action.Action, now time.Time) string {
+	grade := gradeOf(a.Grade)
 	switch level := i.level(state, user); {
 	case state.Members[user] != "join":
 		return "You are not in this room."
 	case !slices.Contains([]string{"invite", "knock", "restricted", "knock_restricted"}, state.JoinRule):
 		return "Anybody can join this room, so nothing runs here. Make it invite-only first."
 	case level < grade.Power():
-		return fmt.Sprintf("“%s” asks for power level %d; you have %d here.", name, grade.Power(), level)
+		return fmt.Sprintf("“%s” asks for power level %d; you have %d here.", a.Words(), grade.Power(), level)
+	case len(a.People) > 0 && !slices.Contains(a.People, user):
+		return fmt.Sprintf("“%s” is for others: the configuration names who may ask for it.", a.Words())
+	}
+	return i.early(user, now)
+}
+
+// early says why it is not the time at which a member may ask for anything; "" when it is.
+func (i identity) early(user ids.UserID, now time.Time) string {
+	if h := i.hours[user]; h != nil && !h.Contains(now.In(i.zone)) {
+		return fmt.Sprintf("You may ask for commands from %s.", strings.Replace(h.String(), "-", " to ", 1))
 	}
 	return ""
+}
+
+// forbidsLook says why user may not confirm the dangerous action that somebody else, or they themselves, asked for.
+func (i identity) forbidsLook(state room.State, user ids.UserID, a *action.Action, now time.Time) string {
+	look := *a
+	look.Grade, look.People = convention.Dangerous, nil
+	return i.forbids(state, user, &look, now)
+}
+
+const noClock = "My clock is not set yet, so nothing runs. Ask again in a moment."
+
+// believed is the time, if the clock is to be believed.
+func (g *Gateway) believed() (time.Time, bool) {
+	offset, known := g.cfg.Clock.Offset()
+	return believed(g.now(), offset, known)
+}
+
+// unreachable says whether a device said that it can't be reached. It runs in the router goroutine.
+func (g *Gateway) unreachable(id ids.DeviceID) bool {
+	is := g.found(id)
+	return is != nil && is.Online == discovery.Unreachable
+}
+
+// away says what becomes of a command for a device that can't be reached: why it is refused, or that it is held.
+func (g *Gateway) away(c *Command) (why string, held bool) {
+	if !g.unreachable(c.Device) {
+		return "", false
+	}
+	if g.who.Load().queue {
+		return "", true
+	}
+	return "The device can't be reached now, so nothing was sent.", false
 }
 
 // powers keeps what decides about commands, by room, until an event says that it changed. The inbox's goroutine owns it.

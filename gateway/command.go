@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/gatepost/gatepost/internal/ids"
@@ -30,15 +29,18 @@ const (
 // reaction in the room is its picture.
 type Command struct {
 	ID       string        `json:"id"`
-	Event    ids.EventID   `json:"event,omitempty"` // the person's message; "" when asked for on the command line
+	Event    ids.EventID   `json:"event,omitempty"` // the person's message, or reaction on Card; "" when asked for by other means
+	Card     ids.EventID   `json:"card,omitempty"`  // the card that the person reacted to
 	Room     ids.RoomKey   `json:"room"`
 	Sender   ids.UserID    `json:"sender"`
 	Via      string        `json:"via,omitempty"` // by which other means than a message a person asked for it
 	Device   ids.DeviceID  `json:"device"`
 	Name     string        `json:"name"`
-	Args     string        `json:"args,omitempty"`
+	Args     string        `json:"args,omitempty"`   // as may be shown
+	Secret   bool          `json:"secret,omitempty"` // payload and answer hold a code: they are never stored
 	Topic    string        `json:"topic"`
 	Payload  string        `json:"payload"`
+	Bytes    []byte        `json:"bytes,omitempty"` // the payload when it is no text
 	QoS      byte          `json:"qos,omitempty"`
 	Retain   bool          `json:"retain,omitempty"`
 	Repeat   bool          `json:"repeat,omitempty"`
@@ -47,18 +49,12 @@ type Command struct {
 	Patience time.Duration `json:"patience"`          // `expires` of the rule
 	State    State         `json:"state"`
 	Reason   string        `json:"reason,omitempty"`
+	Held     bool          `json:"held,omitempty"`  // Queued: for the device to be reachable, not for the broker
 	Deadline time.Time     `json:"deadline"`        // of the state it is in
 	Changes  []Change      `json:"changes"`         // the way here
 	Shown    ids.EventID   `json:"shown,omitempty"` // the reaction that people see now
 
 	read time.Time // when its event was read; zero after a restart
-}
-
-// Answer is the device's own answer that confirms a command.
-type Answer struct {
-	Topic   string `json:"topic"`
-	Payload string `json:"payload"`
-	Any     bool   `json:"any,omitempty"` // any payload will do
 }
 
 // Change is one step of a command's way.
@@ -72,13 +68,16 @@ const lookTime = 60 * time.Second
 
 // What happens to a command.
 type (
-	allowed   struct{ reply bool } // the sender may ask for it; reply: a second look must be one, a reaction is not enough
+	// The sender may ask for it. reply: a second look must be one, a reaction is not enough; held: the device can't be reached now.
+	allowed   struct{ reply, held bool }
 	late      struct{ why string } // asked for too long ago
-	looked    struct{}             // somebody who may confirmed a dangerous one
+	looked    struct{ held bool }  // somebody who may confirmed a dangerous one
+	reachable struct{}             // the device can be reached again
 	sent      struct{}             // the broker has it
 	notSent   struct{ why string } // certainly not
 	unsure    struct{ why string } // nobody can tell
 	answered  struct{}             // the device did
+	denied    struct{ why string } // the device answered that it did not
 	ticked    struct{}             // time went by
 	restarted struct{}             // gatepost was started again
 	withdrawn struct{}             // its message was redacted
@@ -106,12 +105,19 @@ func (c *Command) step(now time.Time, ev any) []any {
 			}
 			return []any{reply{fmt.Sprintf("“%s” is a dangerous command: %s within %d s if it shall be done.", c.Name, how, int(lookTime.Seconds()))}}
 		}
-		return c.start(now)
+		return c.start(now, ev.held)
 	case late:
 		return c.end(now, Expired, ev.why)
 	case looked:
 		if c.State == Waiting {
-			return c.start(now)
+			return c.start(now, ev.held)
+		}
+	case reachable:
+		if c.State == Queued && c.Held && now.Before(c.Deadline) {
+			deadline := c.Deadline
+			c.to(Received, now, 0)
+			c.Deadline = deadline
+			return []any{publish{}}
 		}
 	case sent:
 		if c.State != Received {
@@ -143,6 +149,10 @@ func (c *Command) step(now time.Time, ev any) []any {
 		if c.Confirm != nil && (c.State == Received || c.State == Published) {
 			return c.end(now, Confirmed, "")
 		}
+	case denied:
+		if c.Confirm != nil && (c.State == Received || c.State == Published) {
+			return c.end(now, Failed, ev.why)
+		}
 	case withdrawn:
 		if c.State == Waiting || c.State == Queued {
 			return c.end(now, Withdrawn, "")
@@ -160,7 +170,13 @@ func (c *Command) step(now time.Time, ev any) []any {
 	case restarted:
 		intime := now.Before(c.Deadline) && !now.Before(c.lastChange()) // else time is over, or the clock was set back
 		switch {
-		case (c.State == Queued || c.State == Received && c.Repeat) && intime:
+		case c.Secret && (c.State == Queued || c.State == Waiting):
+			return c.end(now, Failed, "gatepost was started again and does not keep codes; ask again")
+		case c.Secret && c.State == Published && c.Confirm != nil && !c.Confirm.Any && c.Confirm.Transaction == "":
+			return c.end(now, Unknown, "gatepost was started again and does not keep codes, so it can't tell the answer")
+		case c.Held && intime:
+			return nil
+		case (c.State == Queued || c.State == Received && c.Repeat && !c.Secret) && intime:
 			return []any{publish{}}
 		case c.State == Queued:
 			return c.end(now, Expired, "gatepost was not running while there was time")
@@ -182,6 +198,9 @@ func (c *Command) step(now time.Time, ev any) []any {
 		case Waiting:
 			return c.end(now, Expired, "nobody confirmed it in time")
 		case Queued:
+			if c.Held {
+				return c.end(now, Expired, "the device could not be reached in time")
+			}
 			return c.end(now, Expired, "the broker could not be reached in time")
 		case Published:
 			why := fmt.Sprintf("no answer from the device within %v", c.Patience)
@@ -207,7 +226,13 @@ func (c *Command) retry(now time.Time) bool {
 	return true
 }
 
-func (c *Command) start(now time.Time) []any {
+// start has the command published, or, held, kept until the device can be reached.
+func (c *Command) start(now time.Time, held bool) []any {
+	if held {
+		c.to(Queued, now, c.Patience)
+		c.Held, c.Reason = true, "the device can't be reached"
+		return []any{show{Queued}}
+	}
 	c.to(Received, now, c.Patience)
 	return []any{publish{}}
 }
@@ -223,7 +248,7 @@ func (c *Command) end(now time.Time, s State, why string) []any {
 }
 
 func (c *Command) to(s State, now time.Time, patience time.Duration) {
-	c.State, c.Reason, c.Deadline = s, "", now.Add(patience)
+	c.State, c.Reason, c.Held, c.Deadline = s, "", false, now.Add(patience)
 	if len(c.Changes) == maxChanges {
 		c.Changes = c.Changes[:maxChanges-1]
 	}
@@ -250,13 +275,6 @@ func (c *Command) was(s State) bool {
 	return false
 }
 
-// clone is a copy for somebody else.
-func (c *Command) clone() Command {
-	out := *c
-	out.Changes = slices.Clone(c.Changes)
-	return out
-}
-
 // Ended says whether nothing more can happen to the command.
 func (c *Command) Ended() bool {
 	switch c.State {
@@ -267,6 +285,14 @@ func (c *Command) Ended() bool {
 	default:
 		return true
 	}
+}
+
+// picture is the state in a word, with its sign.
+func (c *Command) picture(s State) string {
+	if s == Queued && c.Held {
+		return "⏳ waiting for the device"
+	}
+	return picture[s]
 }
 
 // picture is the reaction that shows a state.

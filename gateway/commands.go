@@ -6,12 +6,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/gatepost/gatepost/gateway/lane"
 	"github.com/gatepost/gatepost/internal/ids"
-	"github.com/gatepost/gatepost/mqtt/topic"
 )
 
 // So many commands that ended are kept for people to look at, and apart from them so many that were refused: whoever asks
@@ -25,10 +23,11 @@ const (
 type commands struct {
 	all     map[string]*Command
 	open    map[string]*Command
-	ended   []string               // ids, oldest first
-	refused []string               // likewise
-	byEvent map[ids.EventID]string // of open ones; those of the command line have no event
-	latest  int64                  // milliseconds in the latest id
+	ended   []string                  // ids, oldest first
+	refused []string                  // likewise
+	byEvent map[ids.EventID]string    // of open ones; those of the command line have no event
+	latest  int64                     // milliseconds in the latest id
+	newest  map[ids.DeviceID]*Command // of those that were let through
 
 	done    map[string]func(Command)     // who waits for a command to end
 	publish func(Command, time.Duration) // hands it to the publisher after the commit
@@ -38,13 +37,17 @@ type commands struct {
 }
 
 func loadCommands(s Store) (*commands, error) {
-	t := &commands{all: map[string]*Command{}, open: map[string]*Command{}, byEvent: map[ids.EventID]string{}, done: map[string]func(Command){}}
+	t := &commands{all: map[string]*Command{}, open: map[string]*Command{}, byEvent: map[ids.EventID]string{}, done: map[string]func(Command){}, newest: map[ids.DeviceID]*Command{}}
 	err := s.Each(spaceCommands, "", func(key string, value []byte) error {
 		c := &Command{}
 		if err := json.Unmarshal(value, c); err != nil {
 			return fmt.Errorf("command %q in the store: %w", key, err)
 		}
+		if c.Confirm != nil {
+			c.Confirm.whole()
+		}
 		t.all[c.ID] = c
+		t.note(c)
 		if c.Ended() {
 			list, _ := t.past(c)
 			*list = append(*list, c.ID)
@@ -54,6 +57,13 @@ func loadCommands(s Store) (*commands, error) {
 		return nil
 	})
 	return t, err
+}
+
+// note keeps which command of a device is the latest.
+func (t *commands) note(c *Command) {
+	if was := t.newest[c.Device]; c.State != Refused && (was == nil || was.ID <= c.ID) {
+		t.newest[c.Device] = c
+	}
 }
 
 // past is the list that an ended command is in, and how long it may be.
@@ -106,15 +116,15 @@ func (t *commands) step(b *batch, c *Command, now time.Time, ev any) {
 			copied := *c
 			b.after = append(b.after, func() { t.publish(copied, e.later) })
 		case show:
-			if c.Event != "" {
+			if c.Event != "" && c.Card == "" { // the card says it itself
 				b.change.Append = append(b.change.Append, lane.Record{
 					Lane: c.Room, ID: ids.NewULID(now), Device: c.Device, Class: lane.Event, At: now, Urgent: true,
-					Post: lane.Post{Kind: lane.Reaction, Text: picture[e.state], RelatesTo: c.Event, Command: c.ID, State: string(e.state)},
+					Post: lane.Post{Kind: lane.Reaction, Text: c.picture(e.state), RelatesTo: c.Event, Command: c.ID, State: string(e.state)},
 				})
 			}
 		case reply:
 			if c.Event != "" {
-				b.change.Append = append(b.change.Append, answer(c.Room, c.Device, c.Event, ids.NewULID(now), now, e.text))
+				b.change.Append = append(b.change.Append, answer(c.Room, c.Device, cmp.Or(c.Card, c.Event), ids.NewULID(now), now, e.text))
 			}
 		}
 	}
@@ -150,7 +160,7 @@ func answer(room ids.RoomKey, device ids.DeviceID, to ids.EventID, id string, no
 
 // save puts the command as it is into the commit, and keeps the books of open and ended ones.
 func (t *commands) save(b *batch, c *Command) {
-	v, err := json.Marshal(c)
+	v, err := json.Marshal(c.covered())
 	if err != nil {
 		panic(err) // strings and times only
 	}
@@ -158,6 +168,7 @@ func (t *commands) save(b *batch, c *Command) {
 	_, known := t.all[c.ID]
 	_, open := t.open[c.ID]
 	t.all[c.ID] = c
+	t.note(c)
 	switch {
 	case !c.Ended():
 		t.reopen(c)
@@ -171,21 +182,11 @@ func (t *commands) save(b *batch, c *Command) {
 		*list = append(*list, c.ID)
 		if len(*list) > most {
 			b.change.Put = append(b.change.Put, lane.Item{Space: spaceCommands, Key: (*list)[0]})
+			if old := t.all[(*list)[0]]; t.newest[old.Device] == old {
+				delete(t.newest, old.Device)
+			}
 			delete(t.all, (*list)[0])
 			*list = (*list)[1:]
-		}
-	}
-}
-
-// answered steps the commands that m, a message of a device, confirms: of several alike the oldest.
-func (t *commands) answered(b *batch, m topic.Message) {
-	if len(t.open) == 0 {
-		return
-	}
-	for _, c := range t.inOrder() {
-		if c.Confirm != nil && c.Confirm.Topic == m.Topic && (c.Confirm.Any || strings.TrimSpace(string(m.Payload)) == c.Confirm.Payload) && (c.State == Received || c.State == Published) {
-			t.step(b, c, m.Time, answered{})
-			return
 		}
 	}
 }

@@ -124,6 +124,9 @@ type identity struct {
 	control  string
 	owners   []ids.UserID
 	members  map[ids.UserID]int
+	hours    map[ids.UserID]Hours
+	limits   []Limit
+	queue    bool           // commands wait for devices that can't be reached
 	verified bool           // only they are obeyed
 	zone     *time.Location // of times that people read
 }

@@ -140,9 +140,18 @@ func (g *Gateway) heard(b *batch, n *discovery.News, name string, now time.Time)
 	for _, id := range n.Gone {
 		g.withdrawn(b, id, now)
 	}
+	for _, r := range n.Readings {
+		g.commands.news(b, r.ID, r.Reading.Name, r.Text, now)
+	}
+	for _, a := range n.Answers {
+		g.commands.said(b, a, now)
+	}
 	for _, t := range n.Touched {
 		if d := g.devices.byID[t.ID]; d != nil {
 			d.Seen = now
+		}
+		if !g.unreachable(t.ID) {
+			g.commands.reachable(b, t.ID, now)
 		}
 	}
 	for i := range n.Events {

@@ -53,10 +53,27 @@ const beatTime = 5 * time.Second
 
 // People are those who have to do with the devices.
 type People struct {
-	Owners  []ids.UserID       // power 100, the control room
-	Members map[ids.UserID]int // others in the devices' rooms, with their power
+	Owners  []ids.UserID         // power 100, the control room
+	Members map[ids.UserID]int   // others in the devices' rooms, with their power
+	Hours   map[ids.UserID]Hours // of members, in the zone of the gateway; one who is not there may ask always
+	Limits  []Limit              // of commands; the first that is about one counts
+	Queue   bool                 // a command for a device that can't be reached waits until it expires; else it is refused
 	// Verified makes commands of people count only when they were encrypted by a device of somebody whom we have verified.
 	Verified bool
+}
+
+// Hours is a part of the day, such as "07:00-22:00".
+type Hours interface {
+	Contains(t time.Time) bool
+	String() string
+}
+
+// Limit says who may ask for a command, whatever the rule or the device says.
+type Limit struct {
+	Device  ids.DeviceID // "": of any
+	Command string
+	Grade   Grade        // 0: as it is
+	People  []ids.UserID // only they; empty: as it is
 }
 
 // Gateway turns messages into posts and requests into commands. Made by New, started by Run. Safe for concurrent use.
@@ -73,12 +90,13 @@ type Gateway struct {
 	inRouter     chan func(*batch)
 	idleMarks    *time.Timer
 	commandTimer *time.Timer
-	nextTick     time.Time // when commandTimer rings; zero: not armed; the router goroutine's
-	devices      *devices  // the router goroutine's
-	commands     *commands // the router goroutine's
-	answers      *limiter  // the router goroutine's
-	finder       *finder   // nil: announcements are not read
-	ids          *seenIDs  // the router goroutine's
+	nextTick     time.Time                         // when commandTimer rings; zero: not armed; the router goroutine's
+	devices      *devices                          // the router goroutine's
+	commands     *commands                         // the router goroutine's
+	answers      *limiter                          // the router goroutine's
+	finder       *finder                           // nil: announcements are not read
+	offers       map[ids.DeviceID]announcedActions // the router goroutine's
+	ids          *seenIDs                          // the router goroutine's
 	marks        *marks
 	echo         *echo
 
@@ -129,7 +147,7 @@ func New(cfg Config) (*Gateway, error) {
 	g := &Gateway{
 		cfg: cfg, log: cfg.Log, store: cfg.Store, matrix: cfg.Matrix, metrics: newMetrics(cfg.Metrics),
 		queue: newQueue(), inRouter: make(chan func(*batch)), idleMarks: time.NewTimer(time.Hour), commandTimer: time.NewTimer(time.Hour),
-		ids: &seenIDs{store: cfg.Store, fresh: map[string]bool{}}, echo: newEcho(), answers: newLimiter(), directory: newDirectory(), phones: newPhones(),
+		ids: &seenIDs{store: cfg.Store, fresh: map[string]bool{}}, echo: newEcho(), offers: map[ids.DeviceID]announcedActions{}, answers: newLimiter(), directory: newDirectory(), phones: newPhones(),
 		tries: newTries(), shown: newShownIDs(), publisher: newPublisher(), powers: newPowers(),
 		inboxBell: make(chan struct{}, 1), keysBell: make(chan struct{}, 1), alerts: make(chan alert, 16), unmatched: unmatched{by: map[string]*Unmatched{}}, state: state{told: map[string]time.Time{}},
 		failure: make(chan error, 1), stopped: make(chan struct{}),
@@ -170,7 +188,7 @@ func New(cfg Config) (*Gateway, error) {
 }
 
 func (g *Gateway) setPeople(p People, zone *time.Location) {
-	g.who.Store(&identity{server: g.cfg.ServerName, bot: g.cfg.Bot, ghosts: g.cfg.Ghosts, control: g.cfg.Control, owners: slices.Clone(p.Owners), members: maps.Clone(p.Members), verified: p.Verified, zone: cmp.Or(zone, time.UTC)})
+	g.who.Store(&identity{server: g.cfg.ServerName, bot: g.cfg.Bot, ghosts: g.cfg.Ghosts, control: g.cfg.Control, owners: slices.Clone(p.Owners), members: maps.Clone(p.Members), hours: maps.Clone(p.Hours), limits: slices.Clone(p.Limits), queue: p.Queue, verified: p.Verified, zone: cmp.Or(zone, time.UTC)})
 }
 
 func (g *Gateway) now() time.Time { return g.cfg.Now() }
@@ -269,6 +287,11 @@ func (g *Gateway) begin(b *batch) {
 	}
 	g.followRules(b, now)
 	g.followAnnounced(b, now)
+	for _, c := range g.commands.inOrder() {
+		if c.Held && !g.unreachable(c.Device) {
+			g.commands.step(b, c, now, reachable{})
+		}
+	}
 	if len(g.who.Load().owners) > 0 {
 		b.change.Append = append(b.change.Append, roomRecord(ids.ControlRoom, "", now))
 	}
@@ -294,7 +317,7 @@ func (g *Gateway) followRules(b *batch, now time.Time) {
 	}
 	g.fixedDevices(b, now)
 	for _, c := range g.commands.inOrder() {
-		if _, err := g.find(c.Device, c.Name); err != nil {
+		if g.actionOf(c) == nil {
 			g.commands.step(b, c, now, forgotten{})
 		}
 	}

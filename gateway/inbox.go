@@ -8,9 +8,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatepost/gatepost/gateway/action"
 	"github.com/gatepost/gatepost/gateway/room"
 	"github.com/gatepost/gatepost/internal/ids"
 	"github.com/gatepost/gatepost/internal/logkey"
+	"github.com/gatepost/gatepost/mqtt/convention"
 )
 
 // WakeInbox says that events were put into the store's inbox. It does not block.
@@ -232,35 +234,42 @@ func (g *Gateway) message(ctx context.Context, e room.Event) func(*batch) {
 // ask checks who asks for what, and starts the command. It runs in the router goroutine.
 func (g *Gateway) ask(b *batch, e room.Event, key ids.RoomKey, a ask, state room.State) {
 	who := g.who.Load()
-	level := who.level(state, e.Sender)
+	now, ok := g.believed()
+	say := func(text string) {
+		if g.mayAnswer(b, e, key, a) {
+			b.change.Append = append(b.change.Append, answer(key, a.device, e.ID, ids.NewULID(g.now()), g.now(), text))
+		}
+	}
 	if a.name == "help" {
-		if a.bang && g.mayAnswer(b, e, key, a) {
-			b.change.Append = append(b.change.Append, answer(key, a.device, e.ID, ids.NewULID(g.now()), g.now(), g.help(a.device, level)))
+		if a.bang {
+			say(g.help(a.device, a.args, func(is *action.Action) bool { return who.forbids(state, e.Sender, is, now) == "" }))
 		}
 		return
 	}
-	c, err := g.prepare(a)
+	c, is, err := g.prepare(a)
+	if a.bang && a.name == "commands" && errors.Is(err, ErrNoCommand) && who.forbids(state, e.Sender, &action.Action{Grade: convention.Read}, now) == "" {
+		say(g.history(a.device))
+		return
+	}
 	if err != nil {
 		if a.bang || !errors.Is(err, ErrNoCommand) { // else a reply that was not meant for us
 			g.refuse(b, e, key, a, err.Error())
 		}
 		return
 	}
+	if !ok {
+		g.refuse(b, e, key, a, noClock)
+		return
+	}
 	why := who.distrusts(e.Trust)
 	if why == "" {
-		why = who.forbids(state, e.Sender, a.name, c.Grade)
+		why = who.forbids(state, e.Sender, is, now)
 	}
 	if why != "" {
 		g.refuse(b, e, key, a, why)
 		return
 	}
-	offset, known := g.cfg.Clock.Offset()
-	now, ok := believed(g.now(), offset, known)
-	if !ok {
-		g.refuse(b, e, key, a, "My clock is not set yet, so nothing runs. Ask again in a moment.")
-		return
-	}
-	if level < Operate.Power() && !g.mayAnswer(b, e, key, a) {
+	if who.level(state, e.Sender) < Operate.Power() && !g.mayAnswer(b, e, key, a) {
 		return
 	}
 	c.Event, c.Room, c.Sender, c.read = e.ID, key, e.Sender, e.Received
@@ -268,7 +277,12 @@ func (g *Gateway) ask(b *batch, e room.Event, key ids.RoomKey, a ask, state room
 		g.commands.step(b, c, g.now(), late{why})
 		return
 	}
-	g.commands.step(b, c, g.now(), allowed{reply: who.verified || state.Encrypted})
+	why, held := g.away(c)
+	if why != "" {
+		g.refuse(b, e, key, a, why)
+		return
+	}
+	g.commands.step(b, c, g.now(), allowed{reply: who.verified || state.Encrypted, held: held})
 }
 
 // refuse answers, once, why nothing happens, and keeps the refusal for `gatepost commands`.
@@ -336,19 +350,28 @@ func (g *Gateway) looked(ctx context.Context, e room.Event, key ids.RoomKey, com
 		if cmd == nil || cmd.Room != key || cmd.State != Waiting {
 			return
 		}
-		offset, known := g.cfg.Clock.Offset()
-		now, ok := believed(g.now(), offset, known)
+		now, ok := g.believed()
 		if _, fresh := timely(now, e.Sent, lookTime); !ok || !fresh {
 			return
 		}
-		who := g.who.Load()
-		if who.forbids(state, e.Sender, cmd.Name, Dangerous) != "" {
+		is := g.actionOf(cmd)
+		if is == nil {
+			g.commands.step(b, cmd, g.now(), forgotten{})
 			return
 		}
-		if why := who.forbids(state, cmd.Sender, cmd.Name, cmd.Grade); why != "" { // who asked may no longer
+		who := g.who.Load()
+		if who.forbidsLook(state, e.Sender, is, now) != "" {
+			return
+		}
+		why := who.forbids(state, cmd.Sender, is, now) // who asked may no longer
+		held := false
+		if why == "" {
+			why, held = g.away(cmd)
+		}
+		if why != "" {
 			g.commands.step(b, cmd, g.now(), refused{why})
 			return
 		}
-		g.commands.step(b, cmd, g.now(), looked{})
+		g.commands.step(b, cmd, g.now(), looked{held})
 	}
 }

@@ -132,7 +132,7 @@ func (g *Gateway) report(c Command, ev any) error {
 
 // commandMessage is the message that a command becomes.
 func commandMessage(c *Command, now time.Time) topic.Message {
-	return topic.Message{Topic: c.Topic, Payload: []byte(c.Payload), QoS: c.QoS, Time: now}
+	return topic.Message{Topic: c.Topic, Payload: c.payload(), QoS: c.QoS, Time: now}
 }
 
 // expectEcho waits for c to come back from an outside broker, if anybody reads its topic.
@@ -176,7 +176,7 @@ func (g *Gateway) publishOne(ctx context.Context, t toPublish) error {
 	}
 	expected := g.expectEcho(&c, g.now())
 	pctx, cancel := context.WithTimeout(ctx, publishTime)
-	err := g.cfg.Devices.Publish(pctx, c.Topic, []byte(c.Payload), c.QoS, c.Retain)
+	err := g.cfg.Devices.Publish(pctx, c.Topic, c.payload(), c.QoS, c.Retain)
 	cancel()
 	if !c.read.IsZero() && !t.again {
 		g.metrics.reaction.Observe(time.Since(c.read).Seconds())

@@ -68,7 +68,7 @@ func (g *Gateway) Ask(ctx context.Context, req AskRequest) (string, error) {
 
 // askFor checks and starts a command. It runs in the router goroutine.
 func (g *Gateway) askFor(b *batch, req AskRequest, key ids.RoomKey, state room.State) (string, error) {
-	c, err := g.prepare(ask{device: req.Device, name: req.Name, args: req.Args})
+	c, is, err := g.prepare(ask{device: req.Device, name: req.Name, args: req.Args, bang: true})
 	if err != nil {
 		return "", err
 	}
@@ -83,23 +83,27 @@ func (g *Gateway) askFor(b *batch, req AskRequest, key ids.RoomKey, state room.S
 	if g.who.Load().ours(req.Sender) {
 		return refuse("Only people ask for commands.")
 	}
+	at, ok := g.believed()
+	if !ok {
+		return refuse(noClock)
+	}
 	if why := g.who.Load().distrusts(room.Untrusted); why != "" {
 		return refuse(why)
 	}
-	if why := g.who.Load().forbids(state, req.Sender, c.Name, c.Grade); why != "" {
+	if why := g.who.Load().forbids(state, req.Sender, is, at); why != "" {
 		return refuse(why)
-	}
-	offset, known := g.cfg.Clock.Offset()
-	if _, ok := believed(now, offset, known); !ok {
-		return refuse("My clock is not set yet, so nothing runs. Ask again in a moment.")
 	}
 	if c.Grade == Dangerous && !req.Confirmed {
 		return refuse(fmt.Sprintf("“%s” is a dangerous command, and nobody confirmed it.", c.Name))
 	}
+	why, held := g.away(c)
+	if why != "" {
+		return refuse(why)
+	}
 	if req.Done != nil {
 		g.commands.done[c.ID] = req.Done
 	}
-	g.commands.step(b, c, now, allowed{})
+	g.commands.step(b, c, now, allowed{held: held})
 	return c.ID, nil
 }
 
@@ -126,7 +130,7 @@ func (t *commands) told(b *batch, c *Command) {
 	}
 	if done := t.done[c.ID]; done != nil {
 		delete(t.done, c.ID)
-		copied := c.clone()
+		copied := c.covered()
 		b.after = append(b.after, func() { done(copied) })
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/gatepost/gatepost/gateway/lane"
 	"github.com/gatepost/gatepost/internal/ids"
 	"github.com/gatepost/gatepost/internal/template"
+	"github.com/gatepost/gatepost/mqtt/convention"
 	"github.com/gatepost/gatepost/mqtt/topic"
 )
 
@@ -67,6 +68,9 @@ type CommandSpec struct {
 	Grade   Grade         // 0: Operate
 	Expires time.Duration // 0: 30 s
 	Repeat  bool          // may be published again when nobody knows whether it was
+	// Args are what stands behind the name, which Payload then knows by their names; empty: any text, which it knows as args.
+	Args   []convention.Arg
+	People []ids.UserID // only they may ask, of those who have the power; empty: all of them
 }
 
 // ConfirmSpec says how the device's own answer looks.
@@ -94,6 +98,29 @@ func (g Grade) Power() int {
 		return 50
 	default:
 		return 25
+	}
+}
+
+// gradeOf is a grade as package convention has it.
+func gradeOf(g convention.Grade) Grade {
+	switch g {
+	case convention.Read:
+		return Read
+	case convention.Dangerous:
+		return Dangerous
+	default:
+		return Operate
+	}
+}
+
+func (g Grade) word() convention.Grade {
+	switch g {
+	case Read:
+		return convention.Read
+	case Dangerous:
+		return convention.Dangerous
+	default:
+		return convention.Operate
 	}
 }
 
@@ -214,6 +241,9 @@ func Compile(spec RuleSpec) (*Rule, error) {
 		if c.Expires == 0 {
 			c.Expires = defaultExpires
 		}
+		for j, why := range badArgs(c.Args, r.captures) {
+			fail(fmt.Sprintf("%sargs[%d].name", at, j), why)
+		}
 		k := &command{CommandSpec: c, topic: topics(at+"topic", c.Topic)}
 		if k.payload = jinja(at+"payload", c.Payload); k.payload == nil {
 			k.payload, _ = template.Compile("")
@@ -273,6 +303,24 @@ func validCommandName(name string) error {
 		return errors.New(`"help" is gatepost's own`)
 	}
 	return nil
+}
+
+// badArgs says what is wrong with the names of arguments, by their place.
+func badArgs(args []convention.Arg, captures []string) map[int]error {
+	bad, seen := map[int]error{}, map[string]bool{"args": true, "device": true, "name": true, "transaction": true}
+	for _, c := range captures {
+		seen[c] = true
+	}
+	for i, g := range args {
+		switch {
+		case g.Name == "" || len(g.Name) > 32 || strings.Trim(g.Name, "abcdefghijklmnopqrstuvwxyz0123456789_") != "":
+			bad[i] = errors.New("is 1 to 32 of a-z, 0-9 and _")
+		case seen[g.Name]:
+			bad[i] = fmt.Errorf("%q is the name of something else that the payload knows", g.Name)
+		}
+		seen[g.Name] = true
+	}
+	return bad
 }
 
 // Rules is the configuration's list, in its order: the first rule whose topic matches has the message. Immutable.

@@ -50,7 +50,7 @@ func (g *Gateway) Commands(ctx context.Context, n int) ([]Command, error) {
 		keys := slices.Sorted(maps.Keys(g.commands.all))
 		slices.Reverse(keys)
 		for _, k := range keys[:min(n, len(keys))] {
-			out = append(out, g.commands.all[k].clone())
+			out = append(out, g.commands.all[k].covered())
 		}
 	})
 	if err != nil {
@@ -65,7 +65,7 @@ func (g *Gateway) CommandOf(ctx context.Context, id string) (c Command, ok bool,
 	var known bool
 	err = g.inside(ctx, func(*batch) {
 		if found := g.commands.all[id]; found != nil {
-			k, known = found.clone(), true
+			k, known = found.covered(), true
 		}
 	})
 	if err != nil {
@@ -131,13 +131,18 @@ func (g *Gateway) Command(ctx context.Context, id ids.DeviceID, name, args strin
 	}
 	out := make(chan result, 1)
 	err := g.inside(ctx, func(b *batch) {
-		c, err := g.prepare(ask{device: id, name: name, args: args})
+		c, _, err := g.prepare(ask{device: id, name: name, args: args, bang: true})
 		if err != nil {
 			out <- result{"", err}
 			return
 		}
+		why, held := g.away(c)
+		if why != "" {
+			out <- result{"", refusal{ErrRefused, why}}
+			return
+		}
 		c.Room, c.Sender = g.devices.byID[id].Room, g.cfg.Bot
-		g.commands.step(b, c, g.now(), allowed{})
+		g.commands.step(b, c, g.now(), allowed{held: held})
 		out <- result{c.ID, nil}
 	})
 	if err != nil {

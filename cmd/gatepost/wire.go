@@ -9,6 +9,7 @@ import (
 	"github.com/gatepost/gatepost/internal/config"
 	"github.com/gatepost/gatepost/internal/ids"
 	"github.com/gatepost/gatepost/mqtt"
+	"github.com/gatepost/gatepost/mqtt/convention"
 	"github.com/gatepost/gatepost/mqtt/topic"
 )
 
@@ -66,11 +67,12 @@ func ruleSpec(d config.Device) gateway.RuleSpec {
 	for _, c := range d.Commands {
 		k := gateway.CommandSpec{
 			Name: c.Name, Topic: c.Topic, Payload: c.Payload, QoS: c.QoS, Retain: c.Retain, Expires: c.Expires, Repeat: c.Repeat,
-			Grade: map[string]gateway.Grade{config.GradeRead: gateway.Read, config.GradeDangerous: gateway.Dangerous}[c.Grade],
+			Grade: grade(c.Grade),
 		}
 		if c.Confirm != nil {
 			k.Confirm = &gateway.ConfirmSpec{Topic: c.Confirm.Topic, Payload: c.Confirm.Payload}
 		}
+		k.Args, k.People = arguments(c.Args), c.People
 		s.Commands = append(s.Commands, k)
 	}
 	return s
@@ -114,11 +116,34 @@ func registration(cfg *config.Config) (*config.Registration, error) {
 	return reg, nil
 }
 
-// people are owners and members.
+// grade is a grade of the configuration; 0 for "".
+func grade(name string) gateway.Grade {
+	return map[string]gateway.Grade{config.GradeRead: gateway.Read, config.GradeOperate: gateway.Operate, config.GradeDangerous: gateway.Dangerous}[name]
+}
+
+// arguments are those of a rule's command.
+func arguments(list []config.Arg) []convention.Arg {
+	var out []convention.Arg
+	for _, a := range list {
+		out = append(out, convention.Arg{
+			Name: a.Name, Label: a.Label, Kind: convention.ReadingKind(a.Kind), Unit: a.Unit, Min: a.Range.Min, Max: a.Range.Max, Step: a.Step,
+			Options: a.Options, On: a.On, Off: a.Off, Optional: a.Optional, Secret: a.Secret,
+		})
+	}
+	return out
+}
+
+// people are owners and members, and what they may.
 func people(cfg *config.Config) gateway.People {
-	p := gateway.People{Owners: cfg.Matrix.Owners, Members: map[ids.UserID]int{}, Verified: cfg.Commands.RequireVerified}
+	p := gateway.People{Owners: cfg.Matrix.Owners, Members: map[ids.UserID]int{}, Hours: map[ids.UserID]gateway.Hours{}, Verified: cfg.Commands.RequireVerified, Queue: cfg.Commands.Offline == config.OfflineQueue}
 	for _, m := range cfg.Matrix.Members {
 		p.Members[m.User] = m.Power
+		if m.Hours != (config.Hours{}) {
+			p.Hours[m.User] = m.Hours
+		}
+	}
+	for _, l := range cfg.Commands.Limits {
+		p.Limits = append(p.Limits, gateway.Limit{Device: ids.DeviceID(l.Device), Command: l.Command, Grade: grade(l.Grade), People: l.People})
 	}
 	return p
 }

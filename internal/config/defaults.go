@@ -55,6 +55,10 @@ func (c *Command) defaults() {
 	c.Expires = 30 * time.Second
 }
 
+func (c *Commands) defaults() { c.Offline = "refuse" }
+
+func (a *Arg) defaults() { a.On, a.Off = "ON", "OFF" }
+
 func (r *Ring) defaults() { r.Timeout = 45 * time.Second }
 
 func (c *Card) defaults() { c.Every = time.Minute }

@@ -37,6 +37,10 @@ func effective(v reflect.Value) *yaml.Node {
 			n.Tag = "!!bool"
 		case int, byte:
 			n.Tag = "!!int"
+		case float64:
+			if n.Tag = "!!float"; !strings.Contains(text, ".") {
+				n.Tag = "!!int"
+			}
 		default:
 			n.Tag = "!!str" // quoted where it would be read as something else
 		}

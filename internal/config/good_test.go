@@ -54,6 +54,7 @@ func TestSmall(t *testing.T) {
 			Retained: &MQTTRetained{Messages: 50_000, Bytes: 64 << 20},
 		},
 		Discovery: "ask",
+		Commands:  Commands{Offline: "refuse"},
 		Devices:   []Device{{Topic: "sensors/{device}/{reading}", Class: "event"}},
 		Timezone:  time.Local,
 		Store:     Store{Path: dir + "/data", MaxSize: 256 << 20},

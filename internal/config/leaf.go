@@ -44,6 +44,14 @@ func (d *decoder) leaf(path string, n *yaml.Node, v reflect.Value, f field) bool
 		parse(d, path, n, v, "a size such as 64KiB, 4MB or 256MiB", parseSize)
 	case *Hours:
 		parse(d, path, n, v, `hours such as "07:00-22:00"`, parseHours)
+	case *float64:
+		d.bare(path, n, "a number", func(text string) bool {
+			f, err := strconv.ParseFloat(text, 64)
+			*v = f
+			return err == nil && f-f == 0
+		})
+	case *Range:
+		parse(d, path, n, v, "a range such as 5..30, 0.. or ..100", parseRange)
 	case *PortRange:
 		parse(d, path, n, v, "a range of ports such as 49152-65535", parsePortRange)
 	case *netip.Prefix:

@@ -29,7 +29,6 @@ func anyOf(values ...string) func(string) bool {
 // notYet lists what this version lacks, in one place. An entry goes away with the change that makes the key work.
 func notYet() []missing {
 	return []missing{
-		{path: "matrix.members[].hours", refuse: true, text: "is not possible: this version does not look at the hour"},
 		{path: "devices[].silence", text: "this version does not watch for silence; the key has no effect"},
 		{path: "devices[].alarms", text: "this version raises no alarms of its own; the key has no effect"},
 		{path: "devices[].keys", text: "this version runs no commands by keys; the key has no effect"},

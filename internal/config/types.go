@@ -190,7 +190,33 @@ type Command struct {
 	Grade   string        `key:"grade" oneof:"read operate dangerous"`
 	Expires time.Duration `key:"expires"` // more than 0
 	Repeat  bool          `key:"repeat"`
+	Args    []Arg         `key:"args"`   // what stands behind the name; none: any text
+	People  []ids.UserID  `key:"people"` // only they may ask; none: all who have the power
 }
+
+// Arg is an argument of a command.
+type Arg struct {
+	Name     string   `key:"name,required" want:"the name by which the payload knows it, such as target"`
+	Label    string   `key:"label"`
+	Kind     string   `key:"kind" oneof:"number text on_off option time"` // never "" after Load
+	Unit     string   `key:"unit"`
+	Range    Range    `key:"range"` // of a number, or of the length of a text
+	Step     float64  `key:"step"`  // 0: any
+	Options  []string `key:"options"`
+	On       string   `key:"on"`
+	Off      string   `key:"off"`
+	Optional bool     `key:"optional"`
+	Secret   bool     `key:"secret"`
+}
+
+// The values of Arg.Kind.
+const (
+	KindNumber = "number"
+	KindText   = "text"
+	KindOnOff  = "on_off"
+	KindOption = "option"
+	KindTime   = "time"
+)
 
 // Confirm is the device's own answer to a command.
 type Confirm struct {
@@ -276,7 +302,20 @@ type Crypto struct {
 
 // Commands is what holds for all commands.
 type Commands struct {
-	RequireVerified bool `key:"require_verified"`
+	RequireVerified bool    `key:"require_verified"`
+	Offline         string  `key:"offline" oneof:"refuse queue"`
+	Limits          []Limit `key:"limits"` // the first that is about a command counts
+}
+
+// OfflineQueue is the value of Commands.Offline by which a command waits for its device until it expires.
+const OfflineQueue = "queue"
+
+// Limit says who may ask for a command, also one that the device announced itself.
+type Limit struct {
+	Device  string       `key:"device"` // its id; "": any
+	Command string       `key:"command,required" want:"the name of a command, such as unlock"`
+	Grade   string       `key:"grade" oneof:"read operate dangerous"` // "": as it is
+	People  []ids.UserID `key:"people"`
 }
 
 // Store says where the state is kept.

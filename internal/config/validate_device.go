@@ -104,11 +104,53 @@ func (r *report) commands(at string, list []Command) map[string]bool {
 		if c.Expires <= 0 && !r.failed[at+".expires"] {
 			r.fail(at+".expires", "must be more than 0")
 		}
+		r.arguments(at+".args", c.Args)
 		if c.Retain && c.Grade == GradeDangerous {
 			r.fail(at+".retain", "a dangerous command must not stay in the broker, to act when the device comes back")
 		}
 	}
 	return names
+}
+
+// So many arguments a command may have, and so many options an argument.
+const (
+	maxArgs    = 16
+	maxOptions = 128
+)
+
+// arguments checks the arguments of one command, and says of what kind they are where the file does not.
+func (r *report) arguments(at string, list []Arg) {
+	if len(list) > maxArgs {
+		r.fail(at, "has %d arguments; %d is the most", len(list), maxArgs)
+	}
+	for i := range list {
+		a, at := &list[i], item(at, i)
+		if a.Kind == "" {
+			switch {
+			case len(a.Options) > 0:
+				a.Kind = KindOption
+			case a.Range != Range{} || a.Step != 0 || a.Unit != "":
+				a.Kind = KindNumber
+			default:
+				a.Kind = KindText
+			}
+		}
+		if (a.Kind == KindOption) != (len(a.Options) > 0) && !r.failed[at+".options"] {
+			r.fail(at+".options", "goes with kind: option, and that needs it")
+		}
+		if len(a.Options) > maxOptions {
+			r.fail(at+".options", "has %d options; %d is the most", len(a.Options), maxOptions)
+		}
+		if a.Kind != KindNumber && (a.Unit != "" || a.Step != 0) {
+			r.fail(at+".kind", "unit and step go with kind: number")
+		}
+		if a.Kind != KindNumber && a.Kind != KindText && a.Range != (Range{}) {
+			r.fail(at+".range", "goes with kind: number or text")
+		}
+		if a.Step < 0 {
+			r.fail(at+".step", "must not be less than 0")
+		}
+	}
 }
 
 // oneOf wants exactly one of the keys of a section.

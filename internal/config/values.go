@@ -160,6 +160,48 @@ func parseHours(text string) (Hours, error) {
 	return h, nil
 }
 
+// Range is the numbers from Min to Max, both included; nil is no bound. The zero value is all numbers.
+type Range struct{ Min, Max *float64 }
+
+// String is "Min..Max"; "" for all numbers.
+func (r Range) String() string {
+	if r.Min == nil && r.Max == nil {
+		return ""
+	}
+	end := func(f *float64) string {
+		if f == nil {
+			return ""
+		}
+		return strconv.FormatFloat(*f, 'f', -1, 64)
+	}
+	return end(r.Min) + ".." + end(r.Max)
+}
+
+func parseRange(text string) (Range, error) {
+	low, high, ok := strings.Cut(text, "..")
+	if !ok || low+high == "" {
+		return Range{}, errShape
+	}
+	end := func(s string) (*float64, bool) {
+		if s == "" {
+			return nil, true
+		}
+		f, err := strconv.ParseFloat(s, 64)
+		return &f, err == nil && f-f == 0
+	}
+	var r Range
+	var good, fine bool
+	r.Min, good = end(strings.TrimSpace(low))
+	r.Max, fine = end(strings.TrimSpace(high))
+	switch {
+	case !good || !fine:
+		return Range{}, errShape
+	case r.Min != nil && r.Max != nil && *r.Min > *r.Max:
+		return Range{}, errors.New("has nothing in it")
+	}
+	return r, nil
+}
+
 // PortRange is First to Last, both included.
 type PortRange struct{ First, Last uint16 }
 

@@ -37,7 +37,7 @@ func walkValue(v reflect.Value, path string, visit func(string, reflect.Value) b
 // isLeaf says that a value of type t is one scalar of the file.
 func isLeaf(t reflect.Type) bool {
 	switch t {
-	case reflect.TypeFor[Secret](), reflect.TypeFor[Hours](), reflect.TypeFor[PortRange](),
+	case reflect.TypeFor[Secret](), reflect.TypeFor[Hours](), reflect.TypeFor[PortRange](), reflect.TypeFor[Range](),
 		reflect.TypeFor[netip.Prefix](), reflect.TypeFor[netip.Addr](), reflect.TypeFor[*time.Location]():
 		return true
 	}
