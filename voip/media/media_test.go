@@ -126,7 +126,7 @@ type person struct {
 	heard chan []byte // Opus
 }
 
-func newPerson(t *testing.T) *person {
+func newPerson(t *testing.T, options ...func(*webrtc.SettingEngine)) *person {
 	t.Helper()
 	var m webrtc.MediaEngine
 	if err := errors.Join(m.RegisterDefaultCodecs(), m.RegisterCodec(webrtc.RTPCodecParameters{
@@ -137,6 +137,9 @@ func newPerson(t *testing.T) *person {
 	var s webrtc.SettingEngine
 	s.SetIncludeLoopbackCandidate(true)
 	s.SetInterfaceFilter(func(name string) bool { return name == "lo" })
+	for _, o := range options {
+		o(&s)
+	}
 	pc, err := webrtc.NewAPI(webrtc.WithMediaEngine(&m), webrtc.WithSettingEngine(s)).NewPeerConnection(webrtc.Configuration{})
 	if err != nil {
 		t.Fatal(err)
