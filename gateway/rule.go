@@ -43,7 +43,8 @@ type CallSpec struct {
 
 // Media is what the gateway itself plays to whoever calls a device; one of its fields is set. The zero value is nothing.
 type Media struct {
-	Announce string // a tone or a file, as package voip/media names it
+	Announce string        // a tone or a file, as package voip/media names it
+	Record   time.Duration // with Announce: what the caller says then is posted, up to this length; 0: nothing is
 	// Addresses as package voip/source reads them. They may hold passwords.
 	WHEP, RTSP, RTP string
 	Libpeer         bool // negotiated on PREFIX/invoke and PREFIX/result

@@ -27,6 +27,7 @@ type callInfo struct {
 	Began     time.Time `json:"began"`
 	Rang      string    `json:"rang,omitempty"`   // until the answer or the end
 	Talked    string    `json:"talked,omitempty"` // from the answer to the end
+	Media     *carried  `json:"media,omitempty"`  // through the gateway; nil when the device does its own
 }
 
 func direction(r voip.Role) string {
@@ -50,13 +51,13 @@ func (a *app) callsCommand() *cobra.Command {
 				return err
 			}
 			now := time.Now()
-			return list(a, all, "Nobody has called yet.", []string{"BEGAN", "DEVICE", "PERSON", "WAY", "STATE", "RANG", "TALKED"},
+			return list(a, all, "Nobody has called yet.", []string{"BEGAN", "DEVICE", "PERSON", "WAY", "STATE", "RANG", "TALKED", "PATH", "OUT / IN", "LOST", "RTT"},
 				func(c callInfo) []string {
 					state := c.State
 					if c.Reason != "" {
 						state += ": " + c.Reason
 					}
-					return []string{age(now, c.Began), c.Device, c.Person, c.Direction, state, c.Rang, c.Talked}
+					return append([]string{age(now, c.Began), c.Device, c.Person, c.Direction, state, c.Rang, c.Talked}, c.Media.columns()...)
 				})
 		},
 	})
@@ -121,10 +122,10 @@ func (l *callLog) list() []callInfo {
 }
 
 // ended is a call that is over.
-func ended(device ids.DeviceID, s voip.Summary) callInfo {
+func ended(device ids.DeviceID, s voip.Summary, m *carried) callInfo {
 	c := callInfo{
 		Device: string(device), Person: string(s.Person), Direction: direction(s.Role), State: "over", Reason: string(s.Reason),
-		Began: s.Began, Rang: s.Rang.Round(time.Second).String(),
+		Began: s.Began, Rang: s.Rang.Round(time.Second).String(), Media: m,
 	}
 	if s.Talked > 0 {
 		c.Talked = s.Talked.Round(time.Second).String()
@@ -133,6 +134,6 @@ func ended(device ids.DeviceID, s voip.Summary) callInfo {
 }
 
 // live is a call that goes on.
-func live(device ids.DeviceID, r voip.Record) callInfo {
-	return callInfo{Device: string(device), Person: string(r.Person), Direction: direction(r.Role), State: string(r.State), Began: r.Began}
+func live(device ids.DeviceID, r voip.Record, m *carried) callInfo {
+	return callInfo{Device: string(device), Person: string(r.Person), Direction: direction(r.Role), State: string(r.State), Began: r.Began, Media: m}
 }

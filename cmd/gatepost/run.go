@@ -46,6 +46,7 @@ type daemon struct {
 	relay   atomic.Pointer[config.Turn] // the turn section in force; nil without one
 	calls   *calls                      // nil without a matrix section
 	media   *media.Engine               // nil without a calls section
+	legs    legs                        // of media
 }
 
 // The spaces of the store that the wiring keeps its values in.

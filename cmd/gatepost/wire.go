@@ -58,7 +58,7 @@ func ruleSpec(d config.Device) gateway.RuleSpec {
 	}
 	if c := d.Call; c != nil {
 		s.Call = &gateway.CallSpec{Prefix: c.MQTT + c.Libpeer, Max: d.MaxCall, Media: gateway.Media{
-			Announce: c.Announce, WHEP: c.WHEP, RTSP: c.RTSP, RTP: c.RTP, Libpeer: c.Libpeer != "",
+			Announce: c.Announce, Record: c.Record, WHEP: c.WHEP, RTSP: c.RTSP, RTP: c.RTP, Libpeer: c.Libpeer != "",
 		}}
 		if r := d.Ring; r != nil {
 			s.Call.Ring = &gateway.RingSpec{Topic: r.Topic, People: r.People, AtOnce: r.AtOnce, Timeout: r.Timeout}

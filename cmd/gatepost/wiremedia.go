@@ -47,6 +47,7 @@ func (d *daemon) addMedia(group *lifecycle.Group) error {
 	var err error
 	d.media, err = media.New(media.Config{
 		ListenUDP: c.ListenUDP, ListenTCP: c.ListenTCP, Interfaces: c.Interfaces, Permit: d.permitPeer, Log: d.p.Log,
+		Metrics: media.NewMetrics(d.metrics),
 		// names of the local network matter only where callers may be in one
 		LocalNames: slices.ContainsFunc(c.AllowPeers, func(p netip.Prefix) bool { return !p.Addr().IsLoopback() && !turn.Public(p.Addr()) }),
 		TURN: func(call ids.CallID) *media.TURN {
@@ -106,11 +107,12 @@ func (d *daemon) mediaLeg(spec gateway.Phone) (leg func(voip.Key, voip.Record, f
 			log.Error("a line about a call could not be stored", logkey.Error, err)
 		}
 	}
-	return func(_ voip.Key, r voip.Record, tell func(voip.Event)) (voip.Leg, error) {
+	return func(key voip.Key, r voip.Record, tell func(voip.Event)) (voip.Leg, error) {
 		l, err := d.media.Open(media.Call{Record: r, Source: open(), Tell: tell, Say: say})
 		if err != nil {
 			return nil, err // a nil *Leg would be no nil Leg
 		}
+		d.legs.put(key, l)
 		return l, nil
 	}, said, nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gatepost/gatepost/gateway"
 	"github.com/gatepost/gatepost/internal/config"
+	"github.com/gatepost/gatepost/internal/ids"
 	"github.com/gatepost/gatepost/internal/logkey"
 	"github.com/gatepost/gatepost/voip/media"
 	sources "github.com/gatepost/gatepost/voip/source"
@@ -58,6 +59,15 @@ func checkSources(cfg *config.Config) []error {
 	return errs
 }
 
+// keepVoice posts what callers said to a device.
+func (d *daemon) keepVoice(device ids.DeviceID, log *slog.Logger) func(media.Recording) {
+	return func(r media.Recording) {
+		if err := d.gateway.Voice(device, r.Ogg, r.Duration); err != nil {
+			log.Error("what a caller said could not be stored", logkey.Error, err)
+		}
+	}
+}
+
 // deviceSource is where the media of a device's calls comes from: open makes the source of one call, and said, if it is not nil,
 // takes what the device publishes about it.
 func (d *daemon) deviceSource(spec gateway.Phone, log *slog.Logger) (open func() media.Source, said func([]byte), err error) {
@@ -67,7 +77,10 @@ func (d *daemon) deviceSource(spec gateway.Phone, log *slog.Logger) (open func()
 		if err != nil {
 			return nil, nil, err
 		}
-		return a.Source, nil, nil
+		if m.Record == 0 {
+			return a.Source, nil, nil
+		}
+		return func() media.Source { return a.Recorder(m.Record, d.keepVoice(spec.Device, log)) }, nil, nil
 	case m.WHEP != "":
 		w, err := sources.ParseWHEP(m.WHEP)
 		if err != nil {

@@ -224,7 +224,7 @@ type Confirm struct {
 	Payload string `key:"payload"` // Jinja; "": any payload
 }
 
-// Call says how the device is called; exactly one is set.
+// Call says how the device is called; exactly one of the strings is set.
 type Call struct {
 	MQTT     string `key:"mqtt"`
 	WHEP     string `key:"whep"`    // URL
@@ -232,6 +232,8 @@ type Call struct {
 	Libpeer  string `key:"libpeer"` // topic prefix, with captures
 	RTP      string `key:"rtp"`     // rtp://HOST..., as package voip/source reads it
 	Announce string `key:"announce"`
+
+	Record time.Duration `key:"record"` // with Announce; 0: nothing is recorded
 }
 
 // Ring is a message on which the device calls people.

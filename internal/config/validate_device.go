@@ -61,6 +61,12 @@ func (r *report) device(at string, d *Device) {
 	}
 	if c := d.Call; c != nil {
 		r.oneOf(at+".call", "mqtt", "whep", "rtsp", "libpeer", "rtp", "announce")
+		if key := at + ".call.record"; r.places.has(key) {
+			if c.Announce == "" {
+				r.fail(key, "needs announce, after which callers speak")
+			}
+			r.between(key, c.Record, 5*time.Second, 10*time.Minute)
+		}
 	}
 	if s := d.Snapshot; s != nil {
 		if r.oneOf(at+".snapshot", "topic", "url") && r.given(at+".snapshot.url", s.URL) {

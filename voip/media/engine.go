@@ -35,8 +35,9 @@ type Config struct {
 	// What they stand for must be permitted too.
 	LocalNames bool
 	// TURN makes credentials for one call; nil, or a nil answer: no relay is used.
-	TURN func(ids.CallID) *TURN
-	Log  *slog.Logger // nil: silent
+	TURN    func(ids.CallID) *TURN
+	Metrics *Metrics     // nil: none
+	Log     *slog.Logger // nil: silent
 }
 
 // TURN is a relay and the credential of one call.

@@ -36,8 +36,6 @@ type Call struct {
 	Digit func(rune)
 	// Say tells the people in the device's room why a call can't be. It does not block. Nil: nobody listens.
 	Say func(text string)
-	// Ended is told once what the call carried, after its last packet. Nil: nobody listens.
-	Ended func(Stats)
 }
 
 // Leg is the leg of one call towards the person. One goroutine performs what it is told, in order. Safe for concurrent use.
@@ -74,9 +72,6 @@ func newLeg(e *Engine, c Call) *Leg {
 	}
 	if c.Say == nil {
 		c.Say = func(string) {}
-	}
-	if c.Ended == nil {
-		c.Ended = func(Stats) {}
 	}
 	l := &Leg{e: e, call: c, todo: make(chan voip.Effect, todoQueue), keys: make(chan rune, keyQueue), tones: make(chan Tone, toneQueue), flows: make(chan struct{}, 1)}
 	l.log = func(msg string, err error) { e.cfg.Log.Warn(msg, logkey.ID, string(c.Record.ID), logkey.Error, err) } //nolint:sloglint // texts are below
@@ -150,7 +145,7 @@ func (l *Leg) close() {
 	l.mu.Lock()
 	l.final = &s
 	l.mu.Unlock()
-	l.call.Ended(s)
+	l.e.cfg.Metrics.ended(s)
 }
 
 // pressed hands over keys, apart from the goroutine that carries sound.

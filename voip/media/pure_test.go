@@ -14,7 +14,7 @@ import (
 )
 
 func TestRewriter(t *testing.T) {
-	type in struct {
+	type packet struct {
 		ssrc uint32
 		seq  uint16
 		ts   uint32
@@ -23,27 +23,27 @@ func TestRewriter(t *testing.T) {
 	var r rewriter
 	at := time.Unix(1_800_000_000, 0)
 	for i, c := range []struct {
-		in
+		packet
 		pause bool // before it
 		seq   uint16
 		ts    uint32
 		fresh bool
 	}{
-		{in{1, 65535, 4294967000, 0}, false, 65535, 4294967000, true},
-		{in{1, 0, 664, 20}, false, 0, 664, false},         // both wrap
-		{in{1, 3, 3544, 80}, false, 3, 3544, false},       // two are lost
-		{in{1, 2, 2584, 81}, false, 2, 2584, false},       // late
-		{in{1, 4, 4504, 100}, false, 4, 4504, false},      // and on
-		{in{2, 500, 9, 1100}, false, 5, 52504, true},      // another sender a second later
-		{in{2, 501, 969, 1120}, false, 6, 53464, false},   //
-		{in{2, 60000, 1929, 1140}, false, 7, 54424, true}, // the same one, begun anew
-		{in{2, 60050, 49929, 2140}, true, 8, 102424, false},
-		{in{2, 60051, 50889, 2160}, false, 9, 103384, false},
+		{packet{1, 65535, 4294967000, 0}, false, 65535, 4294967000, true},
+		{packet{1, 0, 664, 20}, false, 0, 664, false},         // both wrap
+		{packet{1, 3, 3544, 80}, false, 3, 3544, false},       // two are lost
+		{packet{1, 2, 2584, 81}, false, 2, 2584, false},       // late
+		{packet{1, 4, 4504, 100}, false, 4, 4504, false},      // and on
+		{packet{2, 500, 9, 1100}, false, 5, 52504, true},      // another sender a second later
+		{packet{2, 501, 969, 1120}, false, 6, 53464, false},   //
+		{packet{2, 60000, 1929, 1140}, false, 7, 54424, true}, // the same one, begun anew
+		{packet{2, 60050, 49929, 2140}, true, 8, 102424, false},
+		{packet{2, 60051, 50889, 2160}, false, 9, 103384, false},
 	} {
 		if c.pause {
 			r.pause()
 		}
-		h := rtp.Header{SSRC: c.in.ssrc, SequenceNumber: c.in.seq, Timestamp: c.in.ts}
+		h := rtp.Header{SSRC: c.ssrc, SequenceNumber: c.packet.seq, Timestamp: c.packet.ts}
 		seq, ts, fresh := r.next(&h, at.Add(time.Duration(c.ms)*time.Millisecond), 48000)
 		if seq != c.seq || ts != c.ts || fresh != c.fresh {
 			t.Errorf("packet %d: %d %d %v, want %d %d %v", i, seq, ts, fresh, c.seq, c.ts, c.fresh)
@@ -198,7 +198,7 @@ func TestARecordingIsAFileOfOpus(t *testing.T) {
 	r.take(&rtp.Packet{Payload: silence}) // before it began
 	r.begin()
 	r.take(&rtp.Packet{Header: rtp.Header{Timestamp: 5000}, Payload: silence})
-	r.take(&rtp.Packet{Header: rtp.Header{Timestamp: 5000}, Payload: silence})             // twice
+	r.take(&rtp.Packet{Header: rtp.Header{Timestamp: 5000}, Payload: silence})               // twice
 	r.take(&rtp.Packet{Header: rtp.Header{Timestamp: 5000 + 960 + 48000}, Payload: silence}) // after a second of silence
 	r.take(&rtp.Packet{Header: rtp.Header{Timestamp: 5000 + 3*960 + 48000}, Payload: bytes.Repeat([]byte{0xf8}, 600)})
 	r.take(&rtp.Packet{Payload: nil})
