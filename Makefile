@@ -170,6 +170,8 @@ bench: build release $(DENDRITE) ## how fast and how small: one line a figure; O
 	@go build -trimpath -o bin/ ./test/bench ./test/bench/baseline
 	@mkdir -p bin/figures
 	bin/bench $(if $(ONLY),-only $(ONLY)) $(BENCHFLAGS) | tee $(if $(ONLY),/dev/null,bin/figures/bench.tsv)
+	@if [ -z "$(ONLY)" ]; then \
+		go test -tags bench -count=1 -v -run '^TestFigures$$' ./gateway/ | { grep -v '^=== ' || true; } | tee bin/figures/discovery.tsv; fi
 
 .PHONY: bench-turn
 bench-turn: build ## the TURN relay beside coturn and pion/turn, twenty minutes; ONLY=relay,memory ROUNDS=1

@@ -96,7 +96,7 @@ func (g *Gateway) found(id ids.DeviceID) *discovery.Device {
 func (g *Gateway) Filters() []topic.Filter {
 	out := g.rules.Load().Filters()
 	if g.finder != nil {
-		out = append(out, g.finder.host.Filters()...)
+		out = append(append(out, g.finder.host.Announcements()...), g.finder.host.Sources()...)
 	}
 	return out
 }

@@ -12,8 +12,9 @@ import (
 
 // Following the topics that devices announce.
 const (
-	gatherTime  = 200 * time.Millisecond // several that come together are one change of subscriptions
-	followAgain = 10 * time.Second       // after a change that failed
+	gatherTime   = 200 * time.Millisecond // several that come together are one change of subscriptions
+	unparkAtOnce = 64                     // so many, then others have their turn
+	followAgain  = 10 * time.Second       // after a change that failed
 )
 
 // followTopics tells Discovery.Follow which topics are wanted, until ctx is done.
@@ -22,6 +23,7 @@ func (g *Gateway) followTopics(ctx context.Context) error {
 		return nil
 	}
 	known := map[topic.Filter]bool{}
+	announced := g.finder.host.Announcements() // fresh once
 	pause := time.NewTimer(0)
 	defer pause.Stop()
 	for {
@@ -38,13 +40,13 @@ func (g *Gateway) followTopics(ctx context.Context) error {
 		}
 		now := map[topic.Filter]bool{}
 		var fresh []topic.Filter
-		for _, f := range g.finder.host.Filters() {
+		for _, f := range g.finder.host.Sources() {
 			if now[f] = true; !known[f] {
 				fresh = append(fresh, f)
 			}
 		}
 		if g.cfg.Discovery.Follow != nil {
-			if err := g.cfg.Discovery.Follow(ctx, g.Filters(), fresh); err != nil {
+			if err := g.cfg.Discovery.Follow(ctx, g.Filters(), append(announced, fresh...)); err != nil {
 				if ctx.Err() != nil {
 					return nil
 				}
@@ -53,19 +55,33 @@ func (g *Gateway) followTopics(ctx context.Context) error {
 				continue
 			}
 		}
-		known = now
+		known, announced = now, nil
+		if err := g.unpark(ctx, fresh); err != nil {
+			if ctx.Err() != nil || errors.Is(err, ErrStopped) {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+// unpark takes what was kept for devices that were not there yet.
+func (g *Gateway) unpark(ctx context.Context, fresh []topic.Filter) error {
+	taken := make(chan []topic.Message, 1)
+	if err := g.inside(ctx, func(*batch) { taken <- g.finder.parked.take(fresh) }); err != nil {
+		return err
+	}
+	for chunk := range slices.Chunk(<-taken, unparkAtOnce) {
 		err := g.inside(ctx, func(b *batch) {
-			for _, m := range g.finder.parked.take(fresh) {
+			for _, m := range chunk {
 				g.discover(b, m)
 			}
 		})
-		if ctx.Err() != nil || errors.Is(err, ErrStopped) {
-			return nil
-		}
 		if err != nil {
 			return err
 		}
 	}
+	return nil
 }
 
 // parked keeps the latest messages on topics that no admitted device wants yet. A subscription that covers much brings

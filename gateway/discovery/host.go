@@ -26,7 +26,7 @@ type Config struct {
 }
 
 // Host keeps what devices say of themselves. Made by New, filled by Load, begun by Start. One goroutine owns it; only Wants
-// may be called by others.
+// and what else says so may be called by others.
 type Host struct {
 	cfg         Config
 	conventions map[string]convention.Convention
@@ -88,14 +88,17 @@ func New(cfg Config) *Host {
 // Wants says whether a message with this topic is for the Host. Safe for concurrent use.
 func (h *Host) Wants(name string) bool { return h.index.wants(name) }
 
-// Filters lists what to subscribe to: announcements, and what admitted devices named. It may overlap.
-func (h *Host) Filters() []topic.Filter {
-	out := h.index.filters()
+// Announcements lists the filters by which devices announce themselves. They may overlap. Safe for concurrent use.
+func (h *Host) Announcements() []topic.Filter {
+	var out []topic.Filter
 	for _, c := range h.conventions {
 		out = append(out, c.Filters()...)
 	}
 	return out
 }
+
+// Sources lists the filters that admitted devices named. They may overlap. Safe for concurrent use.
+func (h *Host) Sources() []topic.Filter { return h.index.filters() }
 
 // Device gives an admitted device, nil if there is none with that id. It changes with the next call of Message, Tick or
 // Decide.

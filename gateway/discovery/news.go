@@ -24,7 +24,7 @@ type News struct {
 	Changed  []ids.DeviceID // its announcements say something else
 	Gone     []ids.DeviceID // withdrew everything, and time has passed
 	Asked    bool           // something new waits for a decision
-	Topics   bool           // Filters gives something else
+	Topics   bool           // Sources gives something else
 }
 
 // Touch is a device of which something shown has changed.
