@@ -135,14 +135,13 @@ func (d *Device) Events(room string) []Event {
 func (d *Device) Await(ctx context.Context, what string, fits func(Event) bool) (Event, error) {
 	for {
 		d.mu.Lock()
-		for _, id := range d.order {
-			if e := d.events[id]; fits(e) {
-				d.mu.Unlock()
+		changed := d.changed
+		d.mu.Unlock()
+		for _, e := range d.all() {
+			if fits(e) {
 				return e, nil
 			}
 		}
-		changed := d.changed
-		d.mu.Unlock()
 		select {
 		case <-changed:
 		case <-d.node.done:
