@@ -144,11 +144,13 @@ func writeBackup(ctx context.Context, w io.Writer, cfg *config.Config, dbs []dat
 			return err
 		}})
 	}
-	seeds := newSeedFile(cfg.Store.Path).path
-	if there, err := exists(seeds); err != nil {
-		return fmt.Errorf("backup: %w", err)
-	} else if there {
-		sources = append(sources, fileSource(dataPrefix+seedsFile, seeds))
+	for _, name := range []string{seedsFile, cryptoKeyFile} { // the second opens the first
+		file := filepath.Join(cfg.Store.Path, name)
+		if there, err := exists(file); err != nil {
+			return fmt.Errorf("backup: %w", err)
+		} else if there {
+			sources = append(sources, fileSource(dataPrefix+name, file))
+		}
 	}
 	sources = append(sources, fileSource(configName, cfg.File()))
 	for _, file := range cfg.Files() {

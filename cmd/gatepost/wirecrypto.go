@@ -9,11 +9,13 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/gatepost/gatepost/gateway"
 	"github.com/gatepost/gatepost/gateway/matrix"
 	"github.com/gatepost/gatepost/internal/config"
+	"github.com/gatepost/gatepost/internal/ids"
 	"github.com/gatepost/gatepost/internal/logkey"
 	"github.com/gatepost/gatepost/store"
 )
@@ -103,7 +105,8 @@ func (d *daemon) cryptoConfig() (*matrix.CryptoConfig, error) {
 		return nil, err
 	}
 	c := &matrix.CryptoConfig{
-		Table: cryptoTable{d.crypto}, Key: key,
+		Table: cryptoTable{d.crypto}, Key: key, Seeds: newSeedFile(d.cfg.Store.Path), Verification: d.verification,
+		Owner:    func(u ids.UserID) bool { return slices.Contains(d.cfg.Matrix.Owners, u) },
 		KeysCame: func() { d.gateway.KeysCame() },
 		Replaced: func() {
 			d.gateway.Alert("My keys for encrypted rooms were lost, so I have a new device. What was said before can't be read by me; everything from now on can.", "device")

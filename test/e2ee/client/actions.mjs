@@ -164,12 +164,14 @@ async function askVerification(device, { user, room, to }) {
     const content = JSON.parse(identity.verificationRequestContent(methods()));
     const event = await device.send(room, "m.room.message", content);
     const request = identity.requestVerification(new RoomId(room), new EventId(event), methods());
+    device.flows.set(request.flowId, request);
     return { flow: request.flowId };
   }
   const other = await device.machine.getDevice(new UserId(user), new DeviceId(to));
   if (!other) throw new Error(`${user} has no device ${to}`);
   const [request, outgoing] = other.requestVerification(methods());
   await device.perform(outgoing);
+  device.flows.set(request.flowId, request);
   return { flow: request.flowId };
 }
 
@@ -181,8 +183,9 @@ async function verifications(device, { user }) {
 // verify takes a flow as far as it goes by itself; confirm says that the emoji agree, cancel that they do not. start: this side
 // begins the comparison once both are ready, else it waits for the other to.
 async function verify(device, { user, flow, confirm, cancel, start }) {
-  const request = device.machine.getVerificationRequest(new UserId(user), flow);
-  if (!request) throw new Error(`no verification ${flow} with ${user}`);
+  const request = device.flows.get(flow) ?? device.machine.getVerificationRequest(new UserId(user), flow);
+  if (request) device.flows.set(flow, request); // the machine forgets what is over
+  else throw new Error(`no verification ${flow} with ${user}`);
   const make = async (outgoing) => { if (outgoing) await device.perform(outgoing); };
   const sas = request.getVerification();
   if (cancel) {

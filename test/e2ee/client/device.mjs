@@ -38,6 +38,7 @@ export class Device {
     device.rooms = new Map();
     device.unread = new Map(); // event id -> {room, event} of those that no key is here for
     device.fresh = false; // keys came that may open them
+    device.flows = new Map(); // verifications by id
     device.turn = Promise.resolve(); // one round of requests at a time
     device.posting = new Set(); // ids of requests for messages in rooms that are being sent
     device.stopping = new AbortController();
