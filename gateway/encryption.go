@@ -216,13 +216,15 @@ func (g *Gateway) retryUnread(ctx context.Context) error {
 	return nil
 }
 
-// unreadIn is how long until the next message has waited long enough.
+// unreadAgain is how often what waits is tried although nobody said that keys came: something else may have been missing.
+const unreadAgain = 20 * time.Second
+
+// unreadIn is how long until what waits is tried again.
 func (g *Gateway) unreadIn() time.Duration {
-	next := time.Hour
-	for _, e := range g.unread.waiting {
-		next = min(next, max(keyTime-g.now().Sub(e.Received), time.Second))
+	if len(g.unread.waiting) == 0 {
+		return time.Hour
 	}
-	return next
+	return unreadAgain
 }
 
 // doubtful says why nothing runs that was asked for by an event in a room with that state; "" when there is no doubt.

@@ -109,7 +109,7 @@ func TestAMessageWaitsForItsKey(t *testing.T) {
 		for range 3 {
 			w.event(room.Event{Room: "!1", Sender: "@bob:x", Type: "m.room.encrypted", Content: json.RawMessage(`{}`)})
 		}
-		time.Sleep(keyTime + 2*time.Second)
+		time.Sleep(keyTime + 2*unreadAgain)
 		synctest.Wait()
 		if said := strings.Join(w.matrix.said()[n:], "\n"); strings.Count(said, unreadText) != 1 {
 			t.Errorf("told:\n%s", said)

@@ -315,10 +315,14 @@ func (e *engine) start(ctx context.Context, device id.DeviceID) error {
 			return machineOutcome("publish the bot's keys", err)
 		}
 	}
+	if err := e.store.Flush(ctx); err != nil {
+		return err
+	}
 	if old := e.mach.Swap(mach); old != nil {
 		old.Destroy()
 	}
-	return e.store.Flush(ctx)
+	e.cfg.KeysCame() // those of before are here
+	return nil
 }
 
 // stop ends what the machine still does by itself.

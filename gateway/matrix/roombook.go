@@ -95,6 +95,7 @@ func (b *roomBook) turnedOn(id ids.RoomID, content object) error {
 			b.mu.Unlock()
 			return nil
 		}
+		r.Shared = nil // the next message begins a session by the new rules
 		r.Algorithm, r.Messages, r.Millis = clean(algorithm, 100), int(min(max(messages, 0), 1<<30)), max(millis, 0)
 	}
 	b.mu.Unlock()
