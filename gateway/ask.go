@@ -14,8 +14,11 @@ import (
 
 // messageContent is what we read of an m.room.message.
 type messageContent struct {
-	MsgType   string `json:"msgtype"`
-	Body      string `json:"body"`
+	MsgType  string `json:"msgtype"`
+	Body     string `json:"body"`
+	Mentions struct {
+		Users []ids.UserID `json:"user_ids"`
+	} `json:"m.mentions"`
 	RelatesTo struct {
 		RelType   string `json:"rel_type"`
 		InReplyTo struct {
@@ -36,6 +39,44 @@ func spoken(body string, isReply bool) string {
 		}
 	}
 	return strings.TrimSpace(body)
+}
+
+// addressed is what somebody says to one who is mentioned: the text behind one of names at its beginning, and perhaps ":" or
+// ",". ok is false when it does not begin with one.
+func addressed(text string, names ...string) (said string, ok bool) {
+	for _, name := range names {
+		if name == "" || len(text) < len(name) || !strings.EqualFold(text[:len(name)], name) {
+			continue
+		}
+		rest := text[len(name):]
+		if rest == "" || !strings.ContainsRune(":, \n\t", rune(rest[0])) {
+			continue // a longer name
+		}
+		return strings.TrimSpace(strings.TrimLeft(rest, ":,")), true
+	}
+	return "", false
+}
+
+// mentioned is the device that a message mentions and speaks to, and what it says. The bot speaks for a device that is alone
+// in its room.
+func (g *Gateway) mentioned(users []ids.UserID, text string, devices []ids.DeviceID) (about ids.DeviceID, said string, ok bool) {
+	who := g.who.Load()
+	for _, d := range devices {
+		user := who.user(d)
+		if !slices.Contains(users, user) || user == who.bot && len(devices) > 1 {
+			continue
+		}
+		at, _ := g.directory.place(d)
+		if said, ok = addressed(text, string(user), at.name, "@"+at.name); ok {
+			return d, said, true
+		}
+	}
+	if len(devices) == 1 && slices.Contains(users, who.bot) {
+		if said, ok = addressed(text, string(who.bot), "gatepost", "@gatepost"); ok {
+			return devices[0], said, true
+		}
+	}
+	return "", "", false
 }
 
 // deviceOf is the device that an event of ours is about.

@@ -177,14 +177,17 @@ func (g *Gateway) message(ctx context.Context, e room.Event) func(*batch) {
 	devices, _ := g.directory.in(key)
 	to := c.RelatesTo.InReplyTo.EventID
 	text := spoken(c.Body, to != "")
-	if to == "" && !strings.HasPrefix(text, "!") {
+	about, said, mentioned := g.mentioned(c.Mentions.Users, text, devices)
+	if mentioned {
+		text = said
+	}
+	if to == "" && !mentioned && !strings.HasPrefix(text, "!") {
 		return nothing
 	}
 	if to != "" && confirms(text) {
 		return g.looked(ctx, e, key, to)
 	}
-	var about ids.DeviceID
-	if to != "" {
+	if to != "" && !mentioned {
 		tctx, cancel := context.WithTimeout(ctx, powerRead)
 		target, found, err := g.matrix.Event(tctx, e.Room, to)
 		cancel()

@@ -114,6 +114,9 @@ func gradeOf(g convention.Grade) Grade {
 	}
 }
 
+// String is the grade as the configuration has it.
+func (g Grade) String() string { return string(g.word()) }
+
 func (g Grade) word() convention.Grade {
 	switch g {
 	case Read:

@@ -26,7 +26,7 @@ type control interface {
 	Decide(ctx context.Context, device, decision string) (string, error)
 	Rooms(ctx context.Context) ([]roomInfo, error)
 	// Commands lists those that are not over, and recent ones, the latest first.
-	Commands(ctx context.Context) ([]commandInfo, error)
+	Commands(ctx context.Context, which commandsRequest) ([]commandInfo, error)
 	Outbox(ctx context.Context) ([]laneInfo, error)
 	DeadLetters(ctx context.Context) ([]deadLetterInfo, error)
 	DeadLetter(ctx context.Context, number uint64) (deadLetterInfo, error)
@@ -81,8 +81,18 @@ type commandInfo struct {
 	User   string    `json:"user,omitempty"` // who asked; "" the command line
 	State  string    `json:"state"`          // received, refused, waiting, queued, withdrawn, published, confirmed, failed, expired, unknown
 	Reason string    `json:"reason,omitempty"`
-	At     time.Time `json:"at"`    // when it was asked for
-	Since  time.Time `json:"since"` // when it reached its state
+	At     time.Time `json:"at"`            // when it was asked for
+	Since  time.Time `json:"since"`         // when it reached its state
+	Via    string    `json:"via,omitempty"` // by which other means than a message User asked
+	Grade  string    `json:"grade,omitempty"`
+	// Changes are the states it came to, in order; of many the first ones and the latest.
+	Changes []changeInfo `json:"changes,omitempty"`
+}
+
+// changeInfo is one step of a command's way.
+type changeInfo struct {
+	State string    `json:"state"`
+	At    time.Time `json:"at"`
 }
 
 // laneInfo is what waits to be sent to one room.
@@ -136,6 +146,10 @@ type (
 		Name   string   `json:"name"`
 		Args   []string `json:"args,omitempty"`
 	}
+	commandsRequest struct {
+		Device string    `json:"device,omitempty"` // "": all
+		Since  time.Time `json:"since,omitzero"`   // asked for, or changed, no earlier
+	}
 	nothing      struct{}
 	countedReply struct {
 		Count int `json:"count"`
@@ -174,7 +188,7 @@ func serveControl(s *admin.Server, c control) {
 		return decideReply{text}, err
 	})
 	handle(s, verbRooms, func(ctx context.Context, _ nothing) ([]roomInfo, error) { return c.Rooms(ctx) })
-	handle(s, verbCommands, func(ctx context.Context, _ nothing) ([]commandInfo, error) { return c.Commands(ctx) })
+	handle(s, verbCommands, func(ctx context.Context, r commandsRequest) ([]commandInfo, error) { return c.Commands(ctx, r) })
 	handle(s, verbOutbox, func(ctx context.Context, _ nothing) ([]laneInfo, error) { return c.Outbox(ctx) })
 	handle(s, verbDeadLetters, func(ctx context.Context, _ nothing) ([]deadLetterInfo, error) { return c.DeadLetters(ctx) })
 	handle(s, verbDeadLetter, func(ctx context.Context, r letterRequest) (deadLetterInfo, error) {

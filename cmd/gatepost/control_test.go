@@ -63,8 +63,15 @@ func (f *fakeGateway) RemoveDevice(_ context.Context, id string) error {
 
 func (f *fakeGateway) Rooms(context.Context) ([]roomInfo, error) { return nil, nil }
 
-func (f *fakeGateway) Commands(context.Context) ([]commandInfo, error) {
-	return []commandInfo{{ID: "1", Device: "porch", Name: "set", Args: []string{"5"}, State: "confirmed", At: when, Since: when}}, nil
+func (f *fakeGateway) Commands(_ context.Context, which commandsRequest) ([]commandInfo, error) {
+	f.note("commands", which.Device)
+	if !which.Since.IsZero() && time.Since(which.Since) < time.Hour {
+		return nil, nil
+	}
+	return []commandInfo{{
+		ID: "1", Device: "porch", Name: "set", Args: []string{"5"}, State: "confirmed", At: when, Since: when,
+		Changes: []changeInfo{{"received", when}, {"published", when.Add(20 * time.Millisecond)}, {"confirmed", when.Add(time.Second)}},
+	}}, nil
 }
 
 func (f *fakeGateway) Outbox(context.Context) ([]laneInfo, error) {
@@ -231,7 +238,10 @@ func TestCommandLineAgainstARunningGateway(t *testing.T) {
 		{args: "devices remove porch", code: 1, err: "porch has a rule; remove that first"},
 		{args: "rooms", out: []string{"No room yet."}},
 		{args: "rooms --json", out: []string{"[]"}},
-		{args: "commands", out: []string{"set 5", "(command line)", "confirmed"}},
+		{args: "commands", out: []string{"set 5", "(command line)", "confirmed", "received, published +20ms, confirmed +980ms"}, done: "commands "},
+		{args: "commands --device porch --json", out: []string{`"state": "published"`, `"at": "2026-11-22T16:00:01Z"`}, done: "commands porch"},
+		{args: "commands --since 10m", out: []string{"No command yet."}, done: "commands "},
+		{args: "commands --since=-1h", code: 2, err: "--since is a time from now back"},
 		{args: "outbox", out: []string{"device/porch  4         2.0 KiB", "1 alarm, 3 telemetry", "the homeserver does not answer"}},
 		{args: "deadletters", out: []string{"7", "M_FORBIDDEN: not in the room"}},
 		{args: "deadletters list", out: []string{"7"}},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"time"
 
@@ -71,24 +72,39 @@ func (c *controller) Rooms(context.Context) ([]roomInfo, error) {
 	return out, nil
 }
 
-// So many commands are listed.
+// So many commands are listed when nobody says which.
 const maxListed = 200
 
-func (c *controller) Commands(ctx context.Context) ([]commandInfo, error) {
-	list, err := c.d.gateway.Commands(ctx, maxListed)
+func (c *controller) Commands(ctx context.Context, which commandsRequest) ([]commandInfo, error) {
+	list, err := c.d.gateway.Commands(ctx, math.MaxInt)
 	if err != nil {
 		return nil, err
 	}
 	var out []commandInfo
 	for _, k := range list {
-		out = append(out, aboutCommand(k))
+		i := aboutCommand(k)
+		if which.Device != "" && i.Device != which.Device || i.Since.Before(which.Since) {
+			continue
+		}
+		if out = append(out, i); len(out) == maxListed && which == (commandsRequest{}) {
+			break
+		}
 	}
 	return out, nil
 }
 
 func aboutCommand(k gateway.Command) commandInfo {
-	i := commandInfo{ID: k.ID, Device: string(k.Device), Name: k.Name, Args: strings.Fields(k.Args), State: string(k.State), Reason: k.Reason}
-	if k.Event != "" {
+	i := commandInfo{ID: k.ID, Device: string(k.Device), Name: k.Name, Args: strings.Fields(k.Args), State: string(k.State), Reason: k.Reason, Via: k.Via}
+	if k.Card != "" {
+		i.Via = "its card"
+	}
+	if k.State != gateway.Refused {
+		i.Grade = k.Grade.String()
+	}
+	for _, ch := range k.Changes {
+		i.Changes = append(i.Changes, changeInfo{string(ch.State), ch.At})
+	}
+	if k.Event != "" || k.Via != "" {
 		i.User = string(k.Sender)
 	}
 	if n := len(k.Changes); n > 0 {

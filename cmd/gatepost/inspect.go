@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -126,28 +127,59 @@ func (a *app) roomsCommand() *cobra.Command {
 }
 
 func (a *app) commandsCommand() *cobra.Command {
-	return a.jsonFlag(&cobra.Command{
-		Use:     "commands",
-		Short:   "List the commands that are under way, and recent ones",
-		Example: "  gatepost commands",
-		Args:    args(cobra.NoArgs),
+	var which commandsRequest
+	var since time.Duration
+	cmd := a.jsonFlag(&cobra.Command{
+		Use:   "commands",
+		Short: "List the commands that are under way, and recent ones",
+		Long: `List the commands that are under way, and recent ones: who asked for what, when, and
+what became of it. With --device or --since all that are known, with --json also
+each state that a command came to and when. Codes are never shown.`,
+		Example: `  gatepost commands
+  gatepost commands --device porch --since 24h --json`,
+		Args: args(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
 			var commands []commandInfo
-			if err := a.ask(verbCommands, nil, &commands); err != nil {
+			now := time.Now()
+			if since < 0 {
+				return usageError{errors.New("--since is a time from now back, such as 24h")}
+			}
+			if since > 0 {
+				which.Since = now.Add(-since)
+			}
+			if err := a.ask(verbCommands, which, &commands); err != nil {
 				return err
 			}
-			now := time.Now()
-			return list(a, commands, "No command yet.", []string{"ASKED", "DEVICE", "COMMAND", "BY", "STATE", "SINCE", "REASON"},
+			return list(a, commands, "No command yet.", []string{"ASKED", "DEVICE", "COMMAND", "BY", "STATE", "WAY", "REASON"},
 				func(c commandInfo) []string {
 					by := c.User
 					if by == "" {
 						by = "(command line)"
 					}
+					if c.Via != "" {
+						by += " (" + c.Via + ")"
+					}
 					what := strings.Join(append([]string{c.Name}, c.Args...), " ")
-					return []string{age(now, c.At), c.Device, what, by, c.State, age(now, c.Since), c.Reason}
+					return []string{age(now, c.At), c.Device, what, by, c.State, way(c.Changes), c.Reason}
 				})
 		},
 	})
+	cmd.Flags().StringVarP(&which.Device, "device", "d", "", "only those of the device with this `id`")
+	cmd.Flags().DurationVar(&since, "since", 0, "only those that something happened to in the last `time`, such as 24h")
+	return cmd
+}
+
+// way is what became of a command, with the time from one state to the next.
+func way(changes []changeInfo) string {
+	var out []string
+	for i, c := range changes {
+		step := c.State
+		if i > 0 {
+			step += " +" + c.At.Sub(changes[i-1].At).Round(time.Millisecond).String()
+		}
+		out = append(out, step)
+	}
+	return strings.Join(out, ", ")
 }
 
 func (a *app) outboxCommand() *cobra.Command {

@@ -168,8 +168,14 @@ func TestTheLongestNameCounts(t *testing.T) {
 
 func TestSuggest(t *testing.T) {
 	for _, c := range []struct{ name, rest, want string }{
-		{"opne", "", "open"}, {"оpen", "", "open"}, {"sett", "target 3", "set_target"}, {"targt", "3", "set_target"},
-		{"statsu", "", "status"}, {"explode", "", ""}, {"x", "", ""}, {strings.Repeat("open", 2000), "", ""},
+		{"opne", "", "open"},
+		{"оpen", "", "open"},
+		{"sett", "target 3", "set_target"},
+		{"targt", "3", "set_target"},
+		{"statsu", "", "status"},
+		{"explode", "", ""},
+		{"x", "", ""},
+		{strings.Repeat("open", 2000), "", ""},
 	} {
 		got := ""
 		if a := Suggest(heater(t), c.name, c.rest); a != nil {

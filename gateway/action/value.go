@@ -131,10 +131,10 @@ func sameUnit(a, b string) bool {
 }
 
 func onOff(g *convention.Arg, text string) (any, error) {
-	switch {
-	case text == g.On:
+	switch text {
+	case g.On:
 		return g.On, nil
-	case text == g.Off:
+	case g.Off:
 		return g.Off, nil
 	}
 	switch plain(text) {
