@@ -160,7 +160,7 @@ each state that a command came to and when. Codes are never shown.`,
 						by += " (" + c.Via + ")"
 					}
 					what := strings.Join(append([]string{c.Name}, c.Args...), " ")
-					return []string{age(now, c.At), c.Device, what, by, c.State, way(c.Changes), c.Reason}
+					return []string{age(now, c.At), c.Device, what, by, c.State, steps(c.Changes), c.Reason}
 				})
 		},
 	})
@@ -169,8 +169,8 @@ each state that a command came to and when. Codes are never shown.`,
 	return cmd
 }
 
-// way is what became of a command, with the time from one state to the next.
-func way(changes []changeInfo) string {
+// steps is what became of a command, with the time from one state to the next.
+func steps(changes []changeInfo) string {
 	var out []string
 	for i, c := range changes {
 		step := c.State
