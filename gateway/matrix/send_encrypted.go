@@ -150,7 +150,7 @@ func (c *Client) Decrypt(ctx context.Context, e room.Event) (room.Event, error) 
 }
 
 // declined is the only sentence that we say readable in an encrypted room. It is the same for everybody.
-const declined = "I can't read or write in an encrypted chat. Talk to %s instead, or in the room that it made for me."
+const declined = "I can't read, write or take calls in an encrypted chat. Talk to %s instead, or in the room that it made for me: there !call rings you."
 
 // Decline says, as user, the one fixed sentence that may be readable in an encrypted room. Whether it arrived nobody is told.
 func (c *Client) Decline(ctx context.Context, in ids.RoomID, user ids.UserID) {

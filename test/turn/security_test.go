@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"testing"
 	"time"
 
@@ -74,17 +75,22 @@ func TestNoAmplification(t *testing.T) {
 func fenced(t *testing.T, c *wire.Client) [][]byte {
 	t.Helper()
 	id := wire.NewID()
-	must(t, c.Write(wire.Build(wire.Binding, id).Bytes()))
 	var all [][]byte
-	for {
-		b, err := c.Read(deadline())
-		if err != nil {
-			t.Fatalf("a Binding request is not answered any more: %v", err)
+	for end := deadline(); ; {
+		must(t, c.Write(wire.Build(wire.Binding, id).Bytes())) // again each second: what went before may have filled a buffer
+		for {
+			b, err := c.Read(time.Now().Add(time.Second))
+			if errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(end) {
+				break
+			}
+			if err != nil {
+				t.Fatalf("a Binding request is not answered any more: %v", err)
+			}
+			if m, err := wire.Parse(b); err == nil && m.ID == id {
+				return all
+			}
+			all = append(all, bytes.Clone(b))
 		}
-		if m, err := wire.Parse(b); err == nil && m.ID == id {
-			return all
-		}
-		all = append(all, bytes.Clone(b))
 	}
 }
 
