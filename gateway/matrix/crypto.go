@@ -205,7 +205,7 @@ func (e *engine) refresh(ctx context.Context, mach *crypto.OlmMachine, people []
 		e.mu.Lock()
 		asked, recently := e.asked[p]
 		e.mu.Unlock()
-		if old && !(recently && now.Sub(asked) < askAgainAfter) {
+		if old && (!recently || now.Sub(asked) >= askAgainAfter) {
 			stale = append(stale, id.UserID(p))
 		}
 	}

@@ -189,10 +189,10 @@ func (e *engine) wish(ctx context.Context, mach *crypto.OlmMachine, in room.Even
 	}
 	e.wanted[content.SessionID] = true
 	e.mu.Unlock()
-	if asked || len(content.SessionID) > maxUserID || len(content.SenderKey) > maxUserID { //nolint:staticcheck // older clients need the sender's key
+	if asked || len(content.SessionID) > maxUserID || len(content.SenderKey) > maxUserID {
 		return
 	}
-	err := mach.SendRoomKeyRequest(ctx, id.RoomID(in.Room), content.SenderKey, content.SessionID, ids.NewULID(e.c.cfg.Now()), //nolint:staticcheck // as above
+	err := mach.SendRoomKeyRequest(ctx, id.RoomID(in.Room), content.SenderKey, content.SessionID, ids.NewULID(e.c.cfg.Now()),
 		map[id.UserID][]id.DeviceID{id.UserID(in.Sender): {"*"}})
 	if err != nil {
 		e.log.Info("a key could not be asked for", logkey.Room, string(in.Room), logkey.Error, machineOutcome("ask for a key", err).Error())

@@ -185,15 +185,6 @@ func (b *roomBook) members(ctx context.Context, id ids.RoomID) ([]ids.UserID, er
 	return slices.Sorted(maps.Keys(members)), nil
 }
 
-// forgetMembers makes the next one who needs them read them.
-func (b *roomBook) forgetMembers(id ids.RoomID) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if r := b.rooms[id]; r != nil {
-		r.members = nil
-	}
-}
-
 // sharedWith lists the encrypted rooms whose session a user was given.
 func (b *roomBook) sharedWith(user ids.UserID) (list []ids.RoomID) {
 	b.mu.Lock()

@@ -108,7 +108,8 @@ func (c *Client) uploadSealed(ctx context.Context, r lane.Record) (*sealedFile, 
 		return &f, nil
 	}
 	f.EncryptedFile = *attachment.NewEncryptedFile()
-	data := f.Encrypt(r.Post.Data)
+	data := bytes.Clone(r.Post.Data)
+	f.EncryptInPlace(data)
 	mxc, err := c.put(ctx, c.bot, data, "application/octet-stream", "file")
 	if err != nil {
 		return nil, err

@@ -15,17 +15,6 @@ type missing struct {
 	text   string
 }
 
-func anyOf(values ...string) func(string) bool {
-	return func(value string) bool {
-		for _, v := range values {
-			if v == value {
-				return true
-			}
-		}
-		return false
-	}
-}
-
 // notYet lists what this version lacks, in one place. An entry goes away with the change that makes the key work.
 func notYet() []missing {
 	return []missing{
