@@ -264,7 +264,7 @@ func TestAnswersWithATransaction(t *testing.T) {
 		{convention.Answer{}, Failed, "the device says that it did not do it"},
 		{convention.Answer{Transaction: "other", OK: true}, Published, ""},
 	} {
-		table := &commands{all: map[string]*Command{}, open: map[string]*Command{}, byEvent: map[ids.EventID]string{}, done: map[string]func(Command){}, newest: map[ids.DeviceID]*Command{}, arm: func(time.Time) {}, count: func(State) {}, publish: func(Command, time.Duration) {}}
+		table := &commands{all: map[string]*Command{}, open: map[string]*Command{}, byEvent: map[ids.EventID]string{}, done: map[string]func(Command){}, newest: map[ids.DeviceID]*Command{}, changed: func(ids.DeviceID) {}, arm: func(time.Time) {}, count: func(State) {}, publish: func(Command, time.Duration) {}}
 		k := testCommand(func(c *Command) { c.Confirm = &Answer{Transaction: "t1"} })
 		b := &batch{}
 		table.step(b, k, noon, allowed{})

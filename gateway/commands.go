@@ -33,6 +33,7 @@ type commands struct {
 	publish func(Command, time.Duration) // hands it to the publisher after the commit
 	arm     func(time.Time)              // a deadline to look at
 	count   func(State)
+	changed func(ids.DeviceID)     // one of its commands has another state
 	sealed  func(ids.RoomKey) bool // the room is encrypted: states are shown by one reply that is edited
 }
 
@@ -109,6 +110,7 @@ func (t *commands) step(b *batch, c *Command, now time.Time, ev any) {
 	}
 	if before != c.State {
 		t.count(c.State)
+		t.changed(c.Device)
 	}
 	for _, e := range effects {
 		switch e := e.(type) {

@@ -149,6 +149,7 @@ func (g *Gateway) heard(b *batch, n *discovery.News, name string, now time.Time)
 	for _, t := range n.Touched {
 		if d := g.devices.byID[t.ID]; d != nil {
 			d.Seen = now
+			g.cards.touch(t.ID, t.Urgent, now)
 		}
 		if !g.unreachable(t.ID) {
 			g.commands.reachable(b, t.ID, now)

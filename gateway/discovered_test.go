@@ -79,13 +79,13 @@ func (w *world) about(text string) (body string, event ids.EventID, roomID strin
 	return "", "", ""
 }
 
-// posts are the texts in the rooms of devices.
+// devicePosts are the texts in the rooms of devices, save their cards.
 func (w *world) devicePosts() []string {
 	w.matrix.mu.Lock()
 	defer w.matrix.mu.Unlock()
 	var out []string
 	for _, p := range w.matrix.posts {
-		if p.Lane != ids.ControlRoom {
+		if p.Lane != ids.ControlRoom && p.Key != cardKey {
 			out = append(out, fmt.Sprintf("%s: %s", p.Post.Kind, p.Post.Text))
 		}
 	}

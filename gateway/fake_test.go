@@ -299,6 +299,10 @@ func (m *memRooms) State(context.Context, ids.RoomID, ids.UserID) (room.State, e
 	return m.state, nil
 }
 
+func (m *memRooms) Pin(_ context.Context, id ids.RoomID, event, old ids.EventID) error {
+	return m.call("pin %s %s instead of %s", id, event, old)
+}
+
 func (m *memRooms) Leave(_ context.Context, id ids.RoomID, u ids.UserID) error {
 	return m.call("leave %s %s", id, u)
 }

@@ -36,7 +36,8 @@ type Config struct {
 	Control    string     // localpart of the control room's alias; "" is "gatepost"
 	People     People
 	Zone       *time.Location // of times that people read; nil: UTC
-	Log        *slog.Logger   // nil: silent
+	Cards      Cards
+	Log        *slog.Logger // nil: silent
 	Metrics    *metrics.Registry
 	Now        func() time.Time  // nil: time.Now
 	Beat       func(part string) // called every few seconds for each of Parts while it is alive; nil: nobody listens
@@ -94,6 +95,7 @@ type Gateway struct {
 	devices      *devices                          // the router goroutine's
 	commands     *commands                         // the router goroutine's
 	answers      *limiter                          // the router goroutine's
+	cards        *cards                            // the router goroutine's
 	finder       *finder                           // nil: announcements are not read
 	offers       map[ids.DeviceID]announcedActions // the router goroutine's
 	ids          *seenIDs                          // the router goroutine's
@@ -169,6 +171,10 @@ func New(cfg Config) (*Gateway, error) {
 	if g.commands, err = loadCommands(g.store); err != nil {
 		return nil, err
 	}
+	if g.cards, err = loadCards(g.store, cfg.Cards.Every, g.arm); err != nil {
+		return nil, err
+	}
+	g.commands.changed = func(id ids.DeviceID) { g.cards.touch(id, true, g.now()) }
 	g.commands.publish, g.commands.arm = g.publisher.put, g.arm
 	g.commands.sealed = g.sealed.has
 	g.commands.count = func(s State) { g.metrics.commands.Inc(string(s)) }
@@ -292,6 +298,7 @@ func (g *Gateway) begin(b *batch) {
 			g.commands.step(b, c, now, reachable{})
 		}
 	}
+	g.cardsBegin(now)
 	if len(g.who.Load().owners) > 0 {
 		b.change.Append = append(b.change.Append, roomRecord(ids.ControlRoom, "", now))
 	}

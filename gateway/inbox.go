@@ -112,6 +112,9 @@ func (g *Gateway) handle(ctx context.Context, e room.Event) error {
 	case isCall(e.Type):
 		f = g.called(ctx, e)
 	case who.ours(e.Sender):
+		if e.ContentID != "" {
+			f = func(b *batch) { g.cardMade(b, e.ContentID, e.ID) }
+		}
 	case e.Type == unreadType:
 		f = g.neverRead(e)
 	case e.Type == "m.room.message":
@@ -123,6 +126,7 @@ func (g *Gateway) handle(ctx context.Context, e room.Event) error {
 			if c := g.commands.of(e.Redacts); c != nil && c.Sender == e.Sender {
 				g.commands.step(b, c, g.now(), withdrawn{})
 			}
+			g.cardGone(b, e.Redacts)
 		}
 	}
 	if f == nil { // ctx ended on the way: the event stays

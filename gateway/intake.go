@@ -150,6 +150,7 @@ func (g *Gateway) route(ctx context.Context, batches chan<- *batch, committed <-
 			g.nextTick = time.Time{}
 			g.commands.tick(b, g.now())
 			g.discoverTick(b, g.now())
+			g.cardTick(b, g.now())
 		case <-g.idleMarks.C:
 			items, again := g.marks.clear()
 			b.due = b.due || items != nil
@@ -304,6 +305,9 @@ func (g *Gateway) routeOne(b *batch, m topic.Message) {
 		default:
 			b.change.Put = append(b.change.Put, g.ids.add(d.ID, id, m.Time))
 		}
+	}
+	if g.cfg.Cards.Rules {
+		g.cards.touch(d.ID, false, m.Time)
 	}
 	if r, ok := d.post(s, m, ids.NewULID(m.Time)); ok {
 		if r.Class == lane.Alarm {

@@ -98,6 +98,7 @@ func (g *Gateway) RemoveDevice(ctx context.Context, id ids.DeviceID) error {
 		delete(g.devices.dirty, id)
 		g.directory.remove(id)
 		g.forgetFound(b, id)
+		g.cards.forget(b, id)
 		g.phones.put(Phone{Device: id})
 		b.change.Put = append(b.change.Put, lane.Item{Space: spaceDevices, Key: string(id)})
 	})

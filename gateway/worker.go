@@ -40,6 +40,9 @@ func (w *worker) sendNext(ctx context.Context, key ids.RoomKey) rest {
 	if r.Post.Kind == lane.Room && r.Gap == nil {
 		return w.done(r, "")
 	}
+	if r.Post.Kind == lane.Pin {
+		return w.pin(ctx, id, r, t, user)
+	}
 	sealed, err := w.seal(ctx, id, user, r)
 	if err != nil {
 		return w.noRoom(ctx, r, t, user, err)
@@ -79,13 +82,32 @@ func (w *worker) sendNext(ctx context.Context, key ids.RoomKey) rest {
 	if sealed {
 		final = w.sealedForm(ctx, final)
 	}
+	began := time.Now()
 	out := g.matrix.Send(ctx, id, user, final)
+	g.cards.pace.took(time.Since(began))
 	if out.Verdict == lane.Done {
 		g.tries.accepted(speaker{r.Lane, user})
 		g.state.sending(nil)
 		return w.done(r, out.Event)
 	}
 	return w.failed(ctx, r, t, user, out)
+}
+
+// pin pins what a record names. Whether it was done already does not matter.
+func (w *worker) pin(ctx context.Context, id ids.RoomID, r lane.Record, t *try, user ids.UserID) rest {
+	err := w.g.matrix.Pin(ctx, id, r.Post.RelatesTo, r.Post.Replaces)
+	if err == nil {
+		return w.done(r, "")
+	}
+	o := lane.OutcomeOf(err)
+	switch o.Verdict {
+	case lane.Unknown:
+		o.Verdict = lane.Retry
+	case lane.Dead: // the card is there, a little less at hand
+		w.g.log.Warn("a card could not be pinned", logkey.Lane, r.Lane, logkey.Error, err)
+		return w.done(r, "")
+	}
+	return w.failed(ctx, r, t, user, o)
 }
 
 // final is r as people will see it: with what is known only now. r itself stays as it is, since it may be sent again.
@@ -154,6 +176,18 @@ func (w *worker) leave(r lane.Record, c lane.Change, e ids.EventID) rest {
 		if err := g.inside(ctx, func(b *batch) {
 			b.change.Finish = append(b.change.Finish, c.Finish...)
 			g.commands.shown(b, r, e)
+		}); err == nil {
+			return rest{until: g.now()}
+		}
+	}
+	if r.Key == cardKey && r.Class == lane.State && r.Post.Replaces == "" {
+		// Likewise; what the router does not hear now our own echo tells it.
+		ctx, cancel := context.WithTimeout(context.Background(), showTime)
+		defer cancel()
+		if err := g.inside(ctx, func(b *batch) {
+			b.change.Finish = append(b.change.Finish, c.Finish...)
+			b.change.Bury = append(b.change.Bury, c.Bury...)
+			g.cardMade(b, r.ID, e)
 		}); err == nil {
 			return rest{until: g.now()}
 		}

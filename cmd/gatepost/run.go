@@ -210,6 +210,9 @@ func (d *daemon) buildGateway() error {
 		Encryption: encryption(d.cfg.Matrix.Encryption), Control: d.cfg.Matrix.ControlRoom, People: people(d.cfg), Zone: d.cfg.Timezone, Log: d.p.Log, Metrics: d.metrics,
 		Beat: d.health.Beat,
 	}
+	if c := d.cfg.Card; c != nil {
+		cfg.Cards = gateway.Cards{Every: c.Every, Rules: true}
+	}
 	switch {
 	case d.broker != nil:
 		cfg.Devices = d.broker

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"maunium.net/go/mautrix"
@@ -161,6 +162,29 @@ func (c *Client) SetState(ctx context.Context, in ids.RoomID, typ, key string, c
 	}
 	return nil
 }
+
+// Pin makes event one of the room's pinned ones (Client-Server API, m.room.pinned_events) in the place of old ("" none), as the
+// bot. Those that others pinned stay. Idempotent.
+func (c *Client) Pin(ctx context.Context, in ids.RoomID, event, old ids.EventID) error {
+	var content struct {
+		Pinned []ids.EventID `json:"pinned"`
+	}
+	err := c.do(ctx, request{
+		endpoint: epState, method: http.MethodGet, path: mautrix.ClientURLPath{"v3", "rooms", in, "state", "m.room.pinned_events", ""}, as: c.bot, into: &content,
+	})
+	if err != nil && lane.OutcomeOf(err).Code != "M_NOT_FOUND" {
+		return fmt.Errorf("read the pinned events: %w", err)
+	}
+	if slices.Contains(content.Pinned, event) && (old == "" || !slices.Contains(content.Pinned, old)) {
+		return nil
+	}
+	content.Pinned = slices.DeleteFunc(content.Pinned, func(e ids.EventID) bool { return e == event || e == old || !validEventID(string(e)) })
+	content.Pinned = append(content.Pinned[:min(len(content.Pinned), maxPinned)], event)
+	return c.SetState(ctx, in, "m.room.pinned_events", "", content)
+}
+
+// maxPinned is how many pinned events of others are kept.
+const maxPinned = 100
 
 // Invite is done too when the user is in the room, or invited, already; it then asks nothing of the room, so nobody is
 // invited twice.

@@ -22,7 +22,6 @@ func notYet() []missing {
 		{path: "devices[].alarms", text: "this version raises no alarms of its own; the key has no effect"},
 		{path: "devices[].keys", text: "this version runs no commands by keys; the key has no effect"},
 		{path: "devices[].snapshot", text: "this version takes no pictures; the key has no effect"},
-		{path: "card", text: "this version shows no cards; the key has no effect"},
 	}
 }
 

@@ -1,0 +1,197 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gatepost/gatepost/gateway/lane"
+	"github.com/gatepost/gatepost/gateway/room"
+	"github.com/gatepost/gatepost/internal/ids"
+)
+
+// cards are the posts of cards and what was pinned, in order.
+func (w *world) cards() (posts []lane.Record, events []ids.EventID, pins []string) {
+	w.matrix.mu.Lock()
+	defer w.matrix.mu.Unlock()
+	for _, p := range w.matrix.posts {
+		if p.Key == cardKey {
+			posts = append(posts, p.Record)
+			events = append(events, w.matrix.sent[p.ID])
+		}
+	}
+	for _, c := range w.matrix.calls {
+		if strings.HasPrefix(c, "pin ") {
+			pins = append(pins, c[strings.Index(c, "$"):])
+		}
+	}
+	return posts, events, pins
+}
+
+// carded lets a device finish announcing itself, and its card be made.
+func carded() {
+	time.Sleep(10 * time.Second)
+	synctest.Wait()
+}
+
+// value publishes what the lamp of the tests is.
+func (w *world) value(state string) {
+	w.publish("lamps/1/state", state)
+	synctest.Wait()
+}
+
+func TestACardIsMadeOnceAndEdited(t *testing.T) {
+	finding(t, true, nil, func(w *world) {
+		w.announces(haLamp("l1", "Lamp", "lamps/1"))
+		settle()
+		w.value("ON")
+		carded()
+		posts, events, pins := w.cards()
+		if len(posts) != 1 || !strings.Contains(posts[0].Post.Text, "State: on") || posts[0].Post.Kind != lane.Notice || posts[0].Post.Replaces != "" {
+			t.Fatalf("%d cards: %+v", len(posts), posts)
+		}
+		if want := []string{string(events[0]) + " instead of "}; !slices.Equal(pins, want) {
+			t.Errorf("pins %q, want %q", pins, want)
+		}
+		for range 30 { // the same again and again is no news
+			w.value("ON")
+			time.Sleep(10 * time.Second)
+		}
+		if posts, _, _ = w.cards(); len(posts) != 1 {
+			t.Fatalf("%d posts though nothing has changed", len(posts))
+		}
+		for i := range 120 { // two minutes
+			w.value([]string{"ON", "OFF"}[i%2])
+			time.Sleep(time.Second)
+		}
+		synctest.Wait()
+		posts, _, pins = w.cards()
+		if len(posts) < 2 || len(posts) > 4 || len(pins) != 1 {
+			t.Errorf("%d posts and %d pins for two minutes of changes", len(posts), len(pins))
+		}
+		for _, p := range posts[1:] {
+			if p.Post.Replaces != events[0] || p.Class != lane.State {
+				t.Errorf("an edit is %+v", p)
+			}
+		}
+	})
+}
+
+func TestACardSurvivesARestart(t *testing.T) {
+	finding(t, true, nil, func(w *world) {
+		w.announces(haLamp("l1", "Lamp", "lamps/1"))
+		w.value("ON")
+		carded()
+		_, events, _ := w.cards()
+		w.restart(nil)
+		carded()
+		w.value("OFF")
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		posts, _, pins := w.cards()
+		if len(events) != 1 || len(posts) != 2 || posts[1].Post.Replaces != events[0] || len(pins) != 1 {
+			t.Errorf("%d before the restart, then %+v, pins %q", len(events), posts, pins)
+		}
+	})
+}
+
+func TestARedactedCardIsMadeAgain(t *testing.T) {
+	finding(t, true, nil, func(w *world) {
+		w.announces(haLamp("l1", "Lamp", "lamps/1"))
+		w.value("ON")
+		carded()
+		_, events, _ := w.cards()
+		if len(events) != 1 {
+			t.Fatalf("%d cards", len(events))
+		}
+		w.event(room.Event{Type: "m.room.redaction", Sender: "@bob:x", Room: ids.RoomID(w.roomNamed("Lamp")), Redacts: events[0]})
+		time.Sleep(15 * time.Second)
+		synctest.Wait()
+		posts, now, pins := w.cards()
+		if len(posts) != 2 || posts[1].Post.Replaces != "" || len(pins) != 2 || pins[1] != string(now[1])+" instead of "+string(events[0]) {
+			t.Errorf("cards %+v, pins %q", posts, pins)
+		}
+	})
+}
+
+// A card that the router did not hear of is known by its echo.
+func TestACardIsKnownByItsEcho(t *testing.T) {
+	finding(t, true, nil, func(w *world) {
+		w.announces(haLamp("l1", "Lamp", "lamps/1"))
+		carded()
+		posts, _, _ := w.cards()
+		if len(posts) != 1 {
+			t.Fatalf("%d cards", len(posts))
+		}
+		e := w.g.cards.byID[posts[0].Device]
+		err := w.g.inside(context.Background(), func(*batch) { // as if it had never been told
+			delete(w.g.cards.byEvent, e.Event)
+			e.Event, e.Sending = "", posts[0].ID
+			w.g.cards.making[e.Sending] = e
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		echo := w.event(room.Event{Type: "m.room.message", Sender: "@gatepost_x:x", Room: ids.RoomID(w.roomNamed("Lamp")), ContentID: posts[0].ID})
+		w.value("ON")
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if posts, _, _ = w.cards(); len(posts) != 2 || posts[1].Post.Replaces != echo {
+			t.Errorf("cards %+v", posts)
+		}
+	})
+}
+
+func TestCardsOfRules(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.change = func(c *Config) { c.Cards = Cards{Every: time.Minute, Rules: true} }
+		w.start([]RuleSpec{{Topic: "sensors/{device}/{reading}", Class: lane.State}})
+		w.publish("sensors/roof/temperature", "21.5")
+		w.publish("sensors/roof/humidity", "60")
+		carded()
+		posts, _, _ := w.cards()
+		if len(posts) != 1 || !strings.Contains(posts[0].Post.Text, "humidity: 60") || !strings.Contains(posts[0].Post.Text, "temperature: 21.5") {
+			t.Errorf("cards %+v", posts)
+		}
+		if err := w.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// All cards together take no more than their share, and the one that waited longest goes first.
+func TestCardsKeepTheirPace(t *testing.T) {
+	finding(t, true, nil, func(w *world) {
+		const n = 50
+		for i := range n {
+			w.announces(haLamp(fmt.Sprint("x", i), fmt.Sprint("Lamp ", i), fmt.Sprint("lamps/", i)))
+		}
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		before, _, _ := w.cards()
+		if len(before) != n {
+			t.Fatalf("%d cards of %d devices", len(before), n)
+		}
+		w.g.cards.pace.nanos.Store(int64(500 * time.Millisecond)) // a slow homeserver
+		time.Sleep(time.Minute)
+		for i := range n {
+			w.publish(fmt.Sprintf("lamps/%d/state", i), "ON")
+		}
+		began := time.Now()
+		for deadline := began.Add(time.Minute); ; time.Sleep(time.Second) {
+			synctest.Wait()
+			w.g.cards.pace.nanos.Store(int64(500 * time.Millisecond)) // sends take no time here
+			if posts, _, _ := w.cards(); len(posts) == 2*n || time.Now().After(deadline) {
+				break
+			}
+		}
+		if took := time.Since(began); took < 20*time.Second || took > 35*time.Second {
+			t.Errorf("%d edits, one every half second, took %v", n, took)
+		}
+	})
+}
