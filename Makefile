@@ -55,8 +55,9 @@ demo: build $(DENDRITE) ## a homeserver, gatepost and three simulated devices; F
 	@exec bin/demo $(if $(FOR),-for $(FOR))
 
 .PHONY: unit
-unit: go-version ## the tests that need no server
+unit: go-version ## the tests that need no server, in both builds: without encryption and with it
 	go test ./...
+	go test -tags $(TAGS) ./gateway/matrix/ ./cmd/gatepost/
 
 .PHONY: test
 test: unit build $(DENDRITE) ## unit, then the real binary against a real homeserver and broker; with Node 20 encrypted rooms, too
@@ -130,7 +131,7 @@ interop-calls: build $(DENDRITE) ## calls of matrix-js-sdk in Chromium with the 
 .PHONY: race
 race: go-version ## the unit tests under the race detector (needs a C compiler)
 	@command -v "$${CC:-gcc}" >/dev/null || { echo "race: needs a C compiler; install gcc" >&2; exit 1; }
-	CGO_ENABLED=1 go test -race ./...
+	CGO_ENABLED=1 go test -race -tags $(TAGS) ./...
 
 .PHONY: lint
 lint: go-version $(LINT) ## golangci-lint, the version in tools/lint
@@ -139,16 +140,16 @@ lint: go-version $(LINT) ## golangci-lint, the version in tools/lint
 .PHONY: fuzz
 fuzz: go-version ## every fuzz test for FUZZTIME (30s)
 	@go list ./... | while read -r package; do \
-		{ go test -list '^Fuzz' "$$package" | grep '^Fuzz' || true; } | while read -r name; do \
+		{ go test -tags $(TAGS) -list '^Fuzz' "$$package" | grep '^Fuzz' || true; } | while read -r name; do \
 			echo "$$package $$name"; \
-			go test -run '^$$' -fuzz "^$$name\$$" -fuzztime "$(or $(FUZZTIME),30s)" "$$package" </dev/null; \
+			go test -tags $(TAGS) -run '^$$' -fuzz "^$$name\$$" -fuzztime "$(or $(FUZZTIME),30s)" "$$package" </dev/null; \
 		done; \
 	done
 
 .PHONY: cover
 cover: go-version ## which lines the unit tests run; bin/cover.html
 	@mkdir -p bin
-	go test -coverprofile bin/cover.out ./...
+	go test -tags $(TAGS) -coverprofile bin/cover.out ./...
 	@go tool cover -func bin/cover.out | tail -n 1
 	@go tool cover -html bin/cover.out -o bin/cover.html
 

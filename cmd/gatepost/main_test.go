@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"strconv"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/gatepost/gatepost/gateway/matrix"
 	"github.com/gatepost/gatepost/store"
 )
 
@@ -23,10 +25,18 @@ func TestMain(m *testing.M) {
 //	eventually PROGRAM [ARGUMENT...]   runs a program until it succeeds, for at most 10 s
 //	mkstore FOLDER                     makes an empty store
 //	mode FILE PERMISSIONS              checks a file's permissions, in octal
+//
+// and the condition [goolm], which holds where the program can encrypt.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
+		Condition: func(name string) (bool, error) {
+			if name != "goolm" {
+				return false, fmt.Errorf("no condition %q", name)
+			}
+			return matrix.CanEncrypt, nil
+		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"exits": func(ts *testscript.TestScript, neg bool, args []string) {
 				if neg || len(args) < 2 {

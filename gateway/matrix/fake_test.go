@@ -34,6 +34,7 @@ type homeserver struct {
 	handlers map[string]http.HandlerFunc
 	away     bool // refuses connections
 	asked    []string
+	watch    func(*http.Request) // called with each request, under mu; nil: nobody looks
 	conns    chan net.Conn
 	closed   chan struct{}
 }
@@ -101,6 +102,9 @@ func (h *homeserver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	mux := http.NewServeMux()
 	h.mu.Lock()
 	h.asked = append(h.asked, r.Method+" "+r.URL.Path)
+	if h.watch != nil {
+		h.watch(r)
+	}
 	for pattern, f := range h.handlers {
 		mux.HandleFunc(pattern, f)
 	}

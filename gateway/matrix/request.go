@@ -39,6 +39,7 @@ type request struct {
 	limit    int64         // bytes of the answer; 0 means 4 MiB
 	timeout  time.Duration // 0 means 60 s
 	once     bool          // doing it twice would show: an answer not seen is Unknown
+	constant bool          // a message that says the same to everybody, and may be readable anywhere
 }
 
 // do performs r, once. Its error is nil or a lane.Outcome.
@@ -58,6 +59,9 @@ func (c *Client) do(ctx context.Context, r request) error {
 		}
 		params.RequestBytes = raw
 		params.Headers.Set("Content-Type", "application/json")
+	}
+	if err := c.guard(ctx, r, params.RequestBytes); err != nil {
+		return err
 	}
 	if params.ResponseSizeLimit == 0 {
 		params.ResponseSizeLimit = responseLimit

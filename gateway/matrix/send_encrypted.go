@@ -160,8 +160,9 @@ func (c *Client) Decline(ctx context.Context, in ids.RoomID, user ids.UserID) {
 	}
 	err := c.do(ctx, request{
 		endpoint: epSend, method: http.MethodPut, as: c.speaker(user),
-		path: mautrix.ClientURLPath{"v3", "rooms", in, "send", "m.room.message", ids.NewULID(c.cfg.Now())},
-		body: map[string]any{"msgtype": "m.notice", "body": fmt.Sprintf(declined, c.bot), "m.mentions": mentions{}},
+		path:     mautrix.ClientURLPath{"v3", "rooms", in, "send", "m.room.message", ids.NewULID(c.cfg.Now())},
+		body:     map[string]any{"msgtype": "m.notice", "body": fmt.Sprintf(declined, c.bot), "m.mentions": mentions{}},
+		constant: true,
 	})
 	if err != nil {
 		c.cfg.Log.Info("an encrypted chat could not be declined", logkey.Room, string(in), logkey.Error, err.Error())
