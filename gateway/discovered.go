@@ -106,7 +106,11 @@ func (g *Gateway) discover(b *batch, m topic.Message) (wanted bool) {
 	if g.finder == nil {
 		return false
 	}
+	left := g.finder.host.Left()
 	n := g.finder.host.Message(m)
+	if g.finder.host.Left() > left {
+		g.Alert("More devices announce themselves than there is room for, so some are left out. Decide about those that wait (`gatepost devices`), or find out who announces so many.", "discovery full")
+	}
 	wanted = n.Wanted
 	if !n.Taken {
 		g.finder.parked.put(m)

@@ -435,6 +435,40 @@ func TestARemovedDeviceIsAskedAboutAgain(t *testing.T) {
 	})
 }
 
+// TestACrashBesideAnAdmission: whatever the store had taken when the process died, the device has one room in the end.
+func TestACrashBesideAnAdmission(t *testing.T) {
+	for _, early := range []bool{true, false} {
+		finding(t, false, nil, func(w *world) {
+			w.announces(haLamp("l1", "Lamp", "lamps/1"))
+			settle()
+			_, event, control := w.about("A new device")
+			if early {
+				w.store.set(errors.New("dead"))
+			}
+			w.reacts("@alice:x", control, event, "✅")
+			w.die()
+			w.start(nil)
+			settle()
+			if len(w.ids()) == 0 { // the reaction is still in the inbox, or was never taken
+				w.reacts("@alice:x", control, event, "✅")
+			}
+			if list := w.ids(); len(list) != 1 || len(w.proposals()) != 0 {
+				t.Fatalf("devices %v, proposals %+v", list, w.proposals())
+			}
+			w.publish("lamps/1/state", "ON")
+			n := 0
+			for _, c := range w.matrix.calls {
+				if strings.HasPrefix(c, "create ") && strings.Contains(c, `"Lamp"`) {
+					n++
+				}
+			}
+			if n != 1 {
+				t.Errorf("%d rooms: %v", n, w.matrix.calls)
+			}
+		})
+	}
+}
+
 func message(name, payload string) topic.Message {
 	return topic.Message{Topic: name, Payload: []byte(payload), Time: time.Now()}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gatepost/gatepost/gateway"
@@ -62,16 +63,19 @@ func (d *daemon) follow(ctx context.Context, all, fresh []topic.Filter) error {
 	if d.client != nil {
 		return d.client.SetFilters(ctx, all)
 	}
+	var waiting sync.WaitGroup
+	defer waiting.Wait()
 	for _, f := range fresh {
 		list, total := d.broker.Retained(f, maxReplayed, int(d.cfg.MQTT.MaxPayload))
 		if total > len(list) {
 			d.p.Log.Warn("too many retained messages for a filter that a device named", logkey.Topic, f.String(), logkey.Count, total)
 		}
 		for _, r := range list {
-			err := d.gateway.Deliver(ctx, topic.Message{Topic: r.Topic, Payload: r.Payload, Retained: true, Time: time.Now()})
-			if err != nil {
-				return err
+			if ctx.Err() != nil {
+				return ctx.Err()
 			}
+			waiting.Add(1)
+			d.gateway.Submit(topic.Message{Topic: r.Topic, Payload: r.Payload, Retained: true, Time: time.Now()}, func(error) { waiting.Done() }) // what is not stored now is asked for again after the restart
 		}
 	}
 	return nil

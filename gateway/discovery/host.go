@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gatepost/gatepost/gateway/lane"
 	"github.com/gatepost/gatepost/internal/ids"
@@ -144,7 +145,7 @@ func (h *Host) Message(m topic.Message) *News {
 // step lets a convention read a message.
 func (h *Host) step(c convention.Convention, m topic.Message) {
 	key := c.Key(m.Topic)
-	if key == "" {
+	if key == "" || !utf8.ValidString(m.Topic) { // no broker should let that through (MQTT 3.1.1 section 1.5.3)
 		return
 	}
 	h.news.Wanted = true

@@ -133,6 +133,9 @@ func (h *Host) set(g *group, i int, text string, at time.Time, retained bool) {
 	now := Value{At: at}
 	now.Text, now.Known = normal(r, text)
 	old, had := g.dev.Values[r.Name]
+	if retained && had && old.Text == now.Text && old.Known == now.Known {
+		return // nobody says how old it is, but it is no newer
+	}
 	g.dev.Values[r.Name] = now
 	h.armReading(g, i, now)
 	changed := !had || old.Text != now.Text || old.Known != now.Known
