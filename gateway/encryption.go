@@ -93,13 +93,23 @@ func (s *sealedLanes) has(key ids.RoomKey) bool {
 // errReadable says that a room which must be encrypted is not.
 var errReadable = errors.New("it is not encrypted, and must be")
 
-// seal finds out whether the room of r is encrypted. There the bot speaks, since no ghost can encrypt.
+// seal finds out whether the room of r is encrypted. There the bot speaks, since no ghost can encrypt. That it was is kept with
+// the room, so that nobody can take it back, not even when the bot's own memory is lost.
 func (w *worker) seal(ctx context.Context, id ids.RoomID, user ids.UserID, r lane.Record) (sealed bool, err error) {
+	was := w.g.rooms.have(r.Lane).Sealed
+	if was {
+		user = w.g.cfg.Bot // the ghost was never there
+	}
 	sealed, err = w.g.matrix.Encrypted(ctx, id, user)
 	if err != nil {
 		return false, err
 	}
-	if !sealed && w.g.encryption(r.Lane) == EncryptionRequire {
+	if sealed && !was {
+		if err := w.g.rooms.sealed(r.Lane); err != nil {
+			return false, err
+		}
+	}
+	if !sealed && (was || w.g.encryption(r.Lane) == EncryptionRequire) {
 		return false, fmt.Errorf("%w: %w", errNoRoom, lane.Outcome{Verdict: lane.Dead, Code: "encryption", Reason: errReadable.Error()})
 	}
 	w.g.sealed.note(r.Lane, sealed)

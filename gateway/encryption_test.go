@@ -139,3 +139,32 @@ func TestNothingReadableWhereEncryptionIsRequired(t *testing.T) {
 		}
 	})
 }
+
+// That a room is encrypted is kept with the room: the bot's own memory may be lost, and the homeserver may take it back.
+func TestARoomStaysEncrypted(t *testing.T) {
+	inSealedWorld(t, EncryptionAllow, func(w *world) {
+		w.matrix.encrypted["!1"] = true // a person turned it on
+		w.publish("door/event", "open")
+		w.want(0, "!1 @gatepost:x text Front door: event: open")
+		w.die()
+		w.matrix.mu.Lock()
+		w.matrix.asked = nil
+		w.matrix.encrypted["!1"] = false
+		w.matrix.mu.Unlock()
+		w.start([]RuleSpec{door})
+		w.publish("door/event", "canary")
+		time.Sleep(2 * time.Minute)
+		for _, line := range w.matrix.said() {
+			if strings.HasPrefix(line, "!1 ") && strings.Contains(line, "canary") {
+				t.Errorf("said readable: %s", line)
+			}
+		}
+		w.matrix.mu.Lock()
+		for _, user := range w.matrix.asked {
+			if user != "@gatepost:x" {
+				t.Errorf("%s was asked about a room that only the bot is in", user)
+			}
+		}
+		w.matrix.mu.Unlock()
+	})
+}

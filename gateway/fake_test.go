@@ -188,6 +188,7 @@ func (s *memStore) deliver(e room.Event) {
 // memRooms is a homeserver in memory that keeps no secrets and no rules but those that the tests are about.
 type memRooms struct {
 	encrypted map[ids.RoomID]bool
+	asked     []ids.UserID // who was asked whether a room is encrypted
 	decrypt   func(room.Event) (room.Event, error)
 	mu        sync.Mutex
 	made      int                    // rooms
@@ -233,9 +234,10 @@ func (m *memRooms) EnsureUser(_ context.Context, u ids.UserID, name string) erro
 	return m.call("user %s %q", u, name)
 }
 
-func (m *memRooms) Encrypted(_ context.Context, id ids.RoomID, _ ids.UserID) (bool, error) {
+func (m *memRooms) Encrypted(_ context.Context, id ids.RoomID, user ids.UserID) (bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.asked = append(m.asked, user)
 	return m.encrypted[id], nil
 }
 

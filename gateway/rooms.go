@@ -95,6 +95,32 @@ func (p *provisioner) have(key ids.RoomKey) room.Have {
 	return *e.have.Load()
 }
 
+// sealed records that a room is encrypted. Of rooms that are not ours to make nothing is recorded.
+func (p *provisioner) sealed(key ids.RoomKey) error {
+	if !p.exists(key) {
+		return nil
+	}
+	e := p.entry(key)
+	e.work.Lock()
+	defer e.work.Unlock()
+	have := *e.have.Load()
+	have.Sealed = true
+	return p.keep(key, e, have)
+}
+
+// keep makes durable what is done for a room. The caller holds e.work.
+func (p *provisioner) keep(key ids.RoomKey, e *roomEntry, have room.Have) error {
+	v, err := json.Marshal(have)
+	if err != nil {
+		return err
+	}
+	if err := p.g.commit(lane.Change{Put: []lane.Item{{Space: spaceRooms, Key: string(key), Value: v}}}); err != nil {
+		return err
+	}
+	e.have.Store(&have)
+	return nil
+}
+
 func (p *provisioner) exists(key ids.RoomKey) bool { return p.have(key).Room != "" }
 
 // alias is how people find a room.
@@ -179,14 +205,9 @@ func (p *provisioner) ensure(ctx context.Context, key ids.RoomKey, device ids.De
 		if err != nil {
 			return "", fmt.Errorf("room %s, step %s: %w", key, s.Do, err)
 		}
-		v, err := json.Marshal(next)
-		if err != nil {
+		if err := p.keep(key, e, next); err != nil {
 			return "", err
 		}
-		if err := p.g.commit(lane.Change{Put: []lane.Item{{Space: spaceRooms, Key: string(key), Value: v}}}); err != nil {
-			return "", err
-		}
-		e.have.Store(&next)
 		if s.Do == room.FindOrMake && next.Room != "" {
 			p.g.directory.exists(key, next.Room)
 		}

@@ -109,7 +109,7 @@ func (d *daemon) cryptoConfig() (*matrix.CryptoConfig, error) {
 		Owner:    func(u ids.UserID) bool { return slices.Contains(d.cfg.Matrix.Owners, u) },
 		KeysCame: func() { d.gateway.KeysCame() },
 		Replaced: func() {
-			d.gateway.Alert("My keys for encrypted rooms were lost, so I have a new device. What was said before can't be read by me; everything from now on can.", "device")
+			d.gateway.Alert("My keys for encrypted rooms were lost, or old ones came back, so I have a new device. What was said before can't be read by me; everything from now on can.", "device")
 		},
 	}
 	if d.cfg.Crypto != nil {

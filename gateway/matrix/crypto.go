@@ -42,6 +42,9 @@ type engine struct {
 	wanted map[id.SessionID]bool    // sessions whose key was asked for
 	done   map[ids.RoomID][]string  // records that were sent: what is kept of them goes with the next commit
 	keeper *keeper
+
+	epoch   sync.Mutex // held while an epoch is renewed
+	renewed time.Time  // under epoch
 }
 
 // newEngine opens the crypto file. It asks nobody.
@@ -327,6 +330,9 @@ func (e *engine) start(ctx context.Context, device id.DeviceID) error {
 
 // stop ends what the machine still does by itself.
 func (e *engine) stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), epochAtStop)
+	defer cancel()
+	e.renewNow(ctx)
 	if m := e.mach.Load(); m != nil {
 		m.Destroy()
 	}

@@ -28,7 +28,7 @@ type botDevice struct {
 }
 
 // prepare sees to it that the bot has its device, with keys that are here. A device whose keys are lost (another file, a backup
-// that was brought back, a row that can't be read), or that somebody logged out, is replaced by a new one: no ratchet is ever
+// that was brought back, a row that can't be read), that are an old copy, or that somebody logged out, is replaced by a new one: no ratchet is ever
 // brought back to life. The order is made for a death on any line: a new device is durable before it is made.
 func (e *engine) prepare(ctx context.Context, a Abilities) error {
 	if e.mach.Load() != nil {
@@ -50,8 +50,16 @@ func (e *engine) prepare(ctx context.Context, a Abilities) error {
 			return err
 		}
 	}
+	if known {
+		if known, err = e.renew(ctx, d.ID); err != nil {
+			return err
+		}
+	}
 	if !known {
 		if d, err = e.replace(ctx, a, d, before); err != nil {
+			return err
+		}
+		if _, err = e.renew(ctx, d.ID); err != nil {
 			return err
 		}
 	}
@@ -70,7 +78,7 @@ func (e *engine) prepare(ctx context.Context, a Abilities) error {
 	}
 	if before.ID != "" {
 		e.logOut(ctx, a, before)
-		e.log.Warn("the bot's device for encryption was replaced, since its keys are lost")
+		e.log.Warn("the bot's device for encryption was replaced, since its keys are lost or old")
 		e.cfg.Replaced()
 	}
 	return e.c.cfg.Secrets.Put(cryptoSecret, string(raw))

@@ -38,6 +38,8 @@ type cryptoServer struct {
 	sent    []object
 	answer  func(w http.ResponseWriter, r *http.Request) bool // before a send is answered; true: it was answered
 	devices map[string]bool
+	epoch   string // account data
+	full    bool   // no account data can be written
 }
 
 func newCryptoServer(t testing.TB) *cryptoServer {
@@ -71,6 +73,27 @@ func newCryptoServer(t testing.TB) *cryptoServer {
 	k.on("POST /_matrix/client/v3/keys/query", k.query)
 	k.on("POST /_matrix/client/v3/keys/claim", k.claim)
 	k.on("PUT /_matrix/client/v3/sendToDevice/{type}/{txn}", k.toDevice)
+	const onAccountData = "/_matrix/client/v3/user/{user}/account_data/dev.gatepost.crypto"
+	k.on("GET "+onAccountData, func(w http.ResponseWriter, r *http.Request) {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if k.epoch == "" {
+			says(404, `{"errcode":"M_NOT_FOUND","error":"no such data"}`)(w, r)
+			return
+		}
+		says(200, k.epoch)(w, r)
+	})
+	k.on("PUT "+onAccountData, func(w http.ResponseWriter, r *http.Request) {
+		raw, _ := io.ReadAll(r.Body)
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if k.full {
+			says(500, `{}`)(w, r)
+			return
+		}
+		k.epoch = string(raw)
+		says(200, `{}`)(w, r)
+	})
 	k.on(onState, k.state)
 	k.on("GET /_matrix/client/v3/rooms/{room}/state/m.room.encryption/{$}", func(w http.ResponseWriter, r *http.Request) {
 		if k.plain {
@@ -709,6 +732,52 @@ func TestLostKeys(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A copy of the file that is older than its last start, stop or hour is given up; one that a crash left behind is not.
+func TestAnOldCopyOfTheKeys(t *testing.T) {
+	k := newCryptoServer(t)
+	alice := k.person(t, "@alice:example.org", "PHONE")
+	kept, told := secrets{}, 0
+	edit := func(cfg *Config) { cfg.Crypto.Replaced = func() { told++ } }
+	var c *Client
+	records := 0
+	start := func(m *memTable) (string, *memTable) {
+		t.Helper()
+		c = k.bot(t, m, kept, edit)
+		records++
+		if o := c.Send(t.Context(), testRoom, "", saying(fmt.Sprint("r", records), fmt.Sprint("text ", records))); o.Verdict != lane.Done {
+			t.Fatal(o)
+		}
+		return string(c.engine.mach.Load().Client.DeviceID), m
+	}
+	first, table := start(newMemTable())
+
+	k.full = true // a death between file and homeserver
+	old := c.engine
+	if current, err := old.renew(t.Context(), id.DeviceID(first)); err == nil || current {
+		t.Fatal("renewed without the homeserver")
+	}
+	k.full = false
+	again, table := start(table.clone())
+	if again != first || told != 0 {
+		t.Fatalf("after a crash the device is %s and not %s", again, first)
+	}
+	brought := table.clone()
+	if err := c.engine.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if again, table = start(table.clone()); again != first {
+		t.Fatalf("after a stop the device is %s and not %s", again, first)
+	}
+	second, _ := start(brought)
+	if second == first || told != 1 || k.devices[first] {
+		t.Errorf("an old copy: device %s after %s, told %d times, devices %v", second, first, told, k.devices)
+	}
+	if third, _ := start(table.clone()); third == first || told != 2 { // the device that was logged out
+		t.Errorf("the file that was set aside: device %s, told %d times", third, told)
+	}
+	oneTextPerIndex(t, alice, k.events())
 }
 
 func without(m *memTable, bucket string) *memTable {

@@ -58,6 +58,7 @@ func (k *keeper) run(ctx context.Context) {
 		case f := <-k.queue:
 			f(ctx)
 		case <-tick.C:
+			k.e.renewIfDue(ctx)
 			if err := k.flows.tick(ctx); err != nil {
 				k.failed(err)
 			}
