@@ -95,7 +95,8 @@ type ask struct {
 	device ids.DeviceID // "" when the room has several and none was named
 	name   string
 	args   string
-	bang   bool // it began with "!", so it is meant for us, whatever follows
+	bang   bool        // it began with "!", so it is meant for us, whatever follows
+	card   ids.EventID // it is a reaction on this card; "" a message
 }
 
 // parseAsk reads "!name args" in a room with one device, "!device name args" in a shared one, and "name args", with or
@@ -115,7 +116,7 @@ func parseAsk(text string, devices []ids.DeviceID, about ids.DeviceID) (a ask, o
 		if name == "" {
 			name = "help"
 		}
-		return ask{ids.DeviceID(first), name, args, bang}, true
+		return ask{device: ids.DeviceID(first), name: name, args: args, bang: bang}, true
 	}
 	a = ask{name: first, args: more, bang: bang}
 	switch {

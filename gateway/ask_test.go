@@ -15,19 +15,19 @@ func TestParseAsk(t *testing.T) {
 		want       ask
 		ok         bool
 	}{
-		{"a command", "!unlock", one, "", ask{"door", "unlock", "", true}, true},
-		{"with space in front of its name", "! unlock  now ", one, "", ask{"door", "unlock", "now", true}, true},
+		{"a command", "!unlock", one, "", ask{device: "door", name: "unlock", args: "", bang: true}, true},
+		{"with space in front of its name", "! unlock  now ", one, "", ask{device: "door", name: "unlock", args: "now", bang: true}, true},
 		{"no command", "unlock", one, "", ask{}, false},
 		{"only a bang", "!", one, "", ask{}, false},
-		{"JSON over lines", "!set {\n  \"x\": {\"y\": 1}\n}", one, "", ask{"door", "set", "{\n  \"x\": {\"y\": 1}\n}", true}, true},
-		{"JSON on the next line", "!set\n{\"x\": 1}", one, "", ask{"door", "set", `{"x": 1}`, true}, true},
-		{"a tab", "!set\tx y", one, "", ask{"door", "set", "x y", true}, true},
-		{"the device named", "!door\nunlock  a  b", one, "", ask{"door", "unlock", "a  b", true}, true},
-		{"only the device", "!b", two, "", ask{"b", "help", "", true}, true},
-		{"of several none", "!on", two, "", ask{"", "on", "", true}, true},
-		{"a reply", "on bright", two, "b", ask{"b", "on", "bright", false}, true},
-		{"a reply that names another", "a on", two, "b", ask{"a", "on", "", false}, true},
-		{"a reply about a device that left", "on", two, "c", ask{"", "on", "", false}, false},
+		{"JSON over lines", "!set {\n  \"x\": {\"y\": 1}\n}", one, "", ask{device: "door", name: "set", args: "{\n  \"x\": {\"y\": 1}\n}", bang: true}, true},
+		{"JSON on the next line", "!set\n{\"x\": 1}", one, "", ask{device: "door", name: "set", args: `{"x": 1}`, bang: true}, true},
+		{"a tab", "!set\tx y", one, "", ask{device: "door", name: "set", args: "x y", bang: true}, true},
+		{"the device named", "!door\nunlock  a  b", one, "", ask{device: "door", name: "unlock", args: "a  b", bang: true}, true},
+		{"only the device", "!b", two, "", ask{device: "b", name: "help", args: "", bang: true}, true},
+		{"of several none", "!on", two, "", ask{device: "", name: "on", args: "", bang: true}, true},
+		{"a reply", "on bright", two, "b", ask{device: "b", name: "on", args: "bright", bang: false}, true},
+		{"a reply that names another", "a on", two, "b", ask{device: "a", name: "on", args: "", bang: false}, true},
+		{"a reply about a device that left", "on", two, "c", ask{device: "", name: "on", args: "", bang: false}, false},
 		{"nobody there", "!on", nil, "", ask{}, false},
 	} {
 		if got, ok := parseAsk(c.text, c.devices, c.about); ok != c.ok || ok && got != c.want {

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -39,6 +40,8 @@ type cardRecord struct {
 	Shown   string      `json:"shown,omitempty"` // hash of card.Text.Essence
 	Old     ids.EventID `json:"old,omitempty"`   // the card before, which is pinned still
 	At      time.Time   `json:"at"`              // of the latest edit
+
+	Quick []quickAction `json:"quick,omitempty"`
 }
 
 // cardEntry is a card and when it is looked at next.
@@ -50,11 +53,11 @@ type cardEntry struct {
 	again bool // something changed while it was being made
 }
 
-// cards are the status cards of all devices. The router goroutine owns it, save pace.
+// cards are the status cards of all devices. The router goroutine owns it, save pace and byEvent.
 type cards struct {
 	every   time.Duration
 	byID    map[ids.DeviceID]*cardEntry
-	byEvent map[ids.EventID]*cardEntry
+	byEvent sync.Map              // ids.EventID: ids.DeviceID
 	making  map[string]*cardEntry // by cardRecord.Sending
 	due     cardHeap
 	next    time.Time // no edit before
@@ -84,7 +87,7 @@ func (p *pace) pause() time.Duration {
 }
 
 func loadCards(s Store, every time.Duration, arm func(time.Time)) (*cards, error) {
-	c := &cards{every: every, byID: map[ids.DeviceID]*cardEntry{}, byEvent: map[ids.EventID]*cardEntry{}, making: map[string]*cardEntry{}, arm: arm}
+	c := &cards{every: every, byID: map[ids.DeviceID]*cardEntry{}, making: map[string]*cardEntry{}, arm: arm}
 	if c.every <= 0 {
 		c.every = time.Minute
 	}
@@ -102,11 +105,20 @@ func loadCards(s Store, every time.Duration, arm func(time.Time)) (*cards, error
 
 func (c *cards) index(e *cardEntry) {
 	if e.Event != "" {
-		c.byEvent[e.Event] = e
+		c.byEvent.Store(e.Event, e.id)
 	}
 	if e.Sending != "" {
 		c.making[e.Sending] = e
 	}
+}
+
+// deviceOf is the device whose card an event is. Safe for concurrent use.
+func (c *cards) deviceOf(e ids.EventID) (ids.DeviceID, bool) {
+	id, ok := c.byEvent.Load(e)
+	if !ok {
+		return "", false
+	}
+	return id.(ids.DeviceID), true
 }
 
 func (c *cards) save(b *batch, e *cardEntry) {
@@ -161,7 +173,7 @@ func (c *cards) forget(b *batch, id ids.DeviceID) {
 		heap.Remove(&c.due, e.place)
 	}
 	delete(c.byID, id)
-	delete(c.byEvent, e.Event)
+	c.byEvent.Delete(e.Event)
 	delete(c.making, e.Sending)
 	b.change.Put = append(b.change.Put, lane.Item{Space: spaceCards, Key: string(id)})
 }
@@ -197,7 +209,7 @@ func (g *Gateway) cardTick(b *batch, now time.Time) {
 
 // updateCard posts or edits a card if it has to say something else than before, and says whether it did.
 func (g *Gateway) updateCard(b *batch, e *cardEntry, now time.Time) bool {
-	v, d := g.cardView(e.id)
+	v, d := g.cardView(e.id, false)
 	if d == nil {
 		return false
 	}
@@ -208,6 +220,9 @@ func (g *Gateway) updateCard(b *batch, e *cardEntry, now time.Time) bool {
 	text := card.Render(v, now, g.who.Load().zone)
 	shown := ids.Hash(text.Essence)
 	moved := e.Lane != d.Room
+	if !moved && e.Event != "" {
+		g.offerQuick(b, e, now)
+	}
 	if !moved && e.Event != "" && shown == e.Shown {
 		return false
 	}
@@ -216,8 +231,8 @@ func (g *Gateway) updateCard(b *batch, e *cardEntry, now time.Time) bool {
 		Post: lane.Post{Kind: lane.Notice, Text: text.Plain, HTML: text.HTML},
 	}
 	if moved {
-		delete(g.cards.byEvent, e.Event) // it stays behind in the other room
-		e.Event, e.Old = "", ""
+		g.cards.byEvent.Delete(e.Event) // it stays behind in the other room
+		e.Event, e.Old, e.Quick = "", "", nil
 	}
 	if e.Event != "" {
 		r.Post.Replaces = e.Event
@@ -241,12 +256,13 @@ func (g *Gateway) cardMade(b *batch, id string, event ids.EventID) {
 	delete(c.making, id)
 	e.Sending, e.Event = "", event
 	if event != "" {
-		c.byEvent[event] = e
+		c.byEvent.Store(event, e.id)
 		b.change.Append = append(b.change.Append, lane.Record{
 			Lane: e.Lane, ID: ids.NewULID(now), Class: lane.State, Key: "pin/" + string(e.id), At: now,
 			Post: lane.Post{Kind: lane.Pin, RelatesTo: event, Replaces: e.Old},
 		})
 		e.Old = ""
+		g.offerQuick(b, e, now)
 	}
 	c.save(b, e)
 	if e.again {
@@ -258,25 +274,40 @@ func (g *Gateway) cardMade(b *batch, id string, event ids.EventID) {
 // cardGone is told that an event was redacted: a card is made again.
 func (g *Gateway) cardGone(b *batch, event ids.EventID) {
 	c := g.cards
-	e := c.byEvent[event]
-	if e == nil {
+	id, is := c.deviceOf(event)
+	e := c.byID[id]
+	if !is || e == nil {
 		return
 	}
-	delete(c.byEvent, event)
-	e.Event, e.Old = "", event
+	c.byEvent.Delete(event)
+	e.Event, e.Old, e.Quick = "", event, nil
 	c.save(b, e)
 	c.touch(e.id, true, g.now())
 }
 
-// cardView is what a device's card has to show; nil: it has none.
-func (g *Gateway) cardView(id ids.DeviceID) (v card.View, d *Device) {
+// maxStatus is how many readings !status lists.
+const maxStatus = 150
+
+// status is everything that is known of a device, as text and HTML.
+func (g *Gateway) status(id ids.DeviceID) (text, html string) {
+	v, d := g.cardView(id, true)
+	if d == nil {
+		return "Nothing is known of this device.", ""
+	}
+	v.Most = maxStatus
+	t := card.Render(v, g.now(), g.who.Load().zone)
+	return t.Plain, t.HTML
+}
+
+// cardView is what a device's card has to show; nil: it has none. whole: with what cards leave out.
+func (g *Gateway) cardView(id ids.DeviceID, whole bool) (v card.View, d *Device) {
 	d, f := g.devices.byID[id], g.found(id)
-	if d == nil || f == nil && !g.cfg.Cards.Rules {
+	if d == nil || f == nil && !g.cfg.Cards.Rules && !whole {
 		return v, nil
 	}
 	v.Name = title(d.Name)
 	if f != nil {
-		announcedView(&v, f)
+		announcedView(&v, f, whole)
 	} else {
 		d.ruledView(&v)
 	}
@@ -287,7 +318,7 @@ func (g *Gateway) cardView(id ids.DeviceID) (v card.View, d *Device) {
 }
 
 // announcedView shows what a device announced.
-func announcedView(v *card.View, f *discovery.Device) {
+func announcedView(v *card.View, f *discovery.Device, whole bool) {
 	var about []string
 	if f.Is.Kind != convention.Other {
 		about = append(about, strings.ReplaceAll(string(f.Is.Kind), "_", " "))
@@ -313,7 +344,7 @@ func announcedView(v *card.View, f *discovery.Device) {
 		case r.Kind == convention.Image || r.Kind == convention.ImageB64:
 		case r.Quantity == "battery" && r.Kind == convention.Number && line.Value != "" && v.Battery.Value == "":
 			v.Battery = line
-		case r.Diagnostic || r.Hidden:
+		case !whole && (r.Diagnostic || r.Hidden):
 			if came {
 				v.More++
 			}

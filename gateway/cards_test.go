@@ -129,7 +129,7 @@ func TestACardIsKnownByItsEcho(t *testing.T) {
 		}
 		e := w.g.cards.byID[posts[0].Device]
 		err := w.g.inside(context.Background(), func(*batch) { // as if it had never been told
-			delete(w.g.cards.byEvent, e.Event)
+			w.g.cards.byEvent.Delete(e.Event)
 			e.Event, e.Sending = "", posts[0].ID
 			w.g.cards.making[e.Sending] = e
 		})

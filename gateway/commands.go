@@ -125,8 +125,12 @@ func (t *commands) step(b *batch, c *Command, now time.Time, ev any) {
 				})
 			}
 		case reply:
+			text := e.text
+			if c.Card != "" { // a reaction can't be answered, so say who is meant
+				text = string(c.Sender) + ", " + c.Name + ": " + text
+			}
 			if c.Event != "" {
-				b.change.Append = append(b.change.Append, answer(c.Room, c.Device, cmp.Or(c.Card, c.Event), ids.NewULID(now), now, e.text))
+				b.change.Append = append(b.change.Append, answer(c.Room, c.Device, cmp.Or(c.Card, c.Event), ids.NewULID(now), now, text))
 			}
 		}
 	}

@@ -85,7 +85,7 @@ func (w *world) devicePosts() []string {
 	defer w.matrix.mu.Unlock()
 	var out []string
 	for _, p := range w.matrix.posts {
-		if p.Lane != ids.ControlRoom && p.Key != cardKey {
+		if p.Lane != ids.ControlRoom && p.Key != cardKey && !strings.HasPrefix(p.Key, quickKey) {
 			out = append(out, fmt.Sprintf("%s: %s", p.Post.Kind, p.Post.Text))
 		}
 	}

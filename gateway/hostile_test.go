@@ -236,7 +236,7 @@ func TestHostileFlood(t *testing.T) {
 		if _, err := w.g.Decide(w.t.Context(), w.proposals()[0].ID, discovery.Admit); err != nil {
 			t.Fatal(err)
 		}
-		settle() // its card
+		carded()
 		said := len(w.matrix.said())
 		for i := range devices {
 			name, payload := haLamp(fmt.Sprint("flood", i), fmt.Sprint("Flood ", i), fmt.Sprint("flood/", i))

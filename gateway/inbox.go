@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -254,9 +255,19 @@ func (g *Gateway) ask(b *batch, e room.Event, key ids.RoomKey, a ask, state room
 		return
 	}
 	c, is, err := g.prepare(a)
-	if a.bang && a.name == "commands" && errors.Is(err, ErrNoCommand) && who.forbids(state, e.Sender, &action.Action{Grade: convention.Read}, now) == "" {
-		say(g.history(a.device))
-		return
+	if a.bang && errors.Is(err, ErrNoCommand) && who.forbids(state, e.Sender, &action.Action{Grade: convention.Read}, now) == "" {
+		switch a.name { // unless the device has a command of this name
+		case "commands":
+			say(g.history(a.device))
+			return
+		case "status":
+			if g.mayAnswer(b, e, key, a) {
+				r := answer(key, a.device, e.ID, ids.NewULID(g.now()), g.now(), "")
+				r.Post.Text, r.Post.HTML = g.status(a.device)
+				b.change.Append = append(b.change.Append, r)
+			}
+			return
+		}
 	}
 	if err != nil {
 		if a.bang || !errors.Is(err, ErrNoCommand) { // else a reply that was not meant for us
@@ -279,7 +290,7 @@ func (g *Gateway) ask(b *batch, e room.Event, key ids.RoomKey, a ask, state room
 	if who.level(state, e.Sender) < Operate.Power() && !g.mayAnswer(b, e, key, a) {
 		return
 	}
-	c.Event, c.Room, c.Sender, c.read = e.ID, key, e.Sender, e.Received
+	c.Event, c.Card, c.Room, c.Sender, c.read = e.ID, a.card, key, e.Sender, e.Received
 	if why, ok := timely(now, e.Sent, c.Patience); !ok {
 		g.commands.step(b, c, g.now(), late{why})
 		return
@@ -298,7 +309,7 @@ func (g *Gateway) refuse(b *batch, e room.Event, key ids.RoomKey, a ask, why str
 		return
 	}
 	now := g.now()
-	c := &Command{ID: g.commands.newID(now), Event: e.ID, Room: key, Sender: e.Sender, Device: a.device, Name: brief(a.name)}
+	c := &Command{ID: g.commands.newID(now), Event: e.ID, Card: a.card, Room: key, Sender: e.Sender, Device: a.device, Name: brief(a.name)}
 	g.commands.step(b, c, now, refused{why})
 }
 
@@ -307,12 +318,12 @@ func (g *Gateway) mayAnswer(b *batch, e room.Event, key ids.RoomKey, a ask) bool
 	now := g.now()
 	ok, last := g.answers.allow(e.Sender, now)
 	if last {
-		b.change.Append = append(b.change.Append, answer(key, a.device, e.ID, ids.NewULID(now), now, "You ask more than I answer. I am silent for a while."))
+		b.change.Append = append(b.change.Append, answer(key, a.device, cmp.Or(a.card, e.ID), ids.NewULID(now), now, "You ask more than I answer. I am silent for a while."))
 	}
 	return ok
 }
 
-// reacted starts a dangerous command when somebody with the power looked again.
+// reacted starts a dangerous command when somebody with the power looked again, and what a quick action on a card stands for.
 func (g *Gateway) reacted(ctx context.Context, e room.Event) func(*batch) {
 	nothing := func(*batch) {}
 	var c struct {
@@ -329,8 +340,11 @@ func (g *Gateway) reacted(ctx context.Context, e room.Event) func(*batch) {
 	if ok && key == ids.ControlRoom {
 		return g.decided(ctx, e, c.RelatesTo.EventID, c.RelatesTo.Key)
 	}
-	if !ok || !strings.HasPrefix(c.RelatesTo.Key, "✅") {
+	if !ok || len(c.RelatesTo.Key) > maxText {
 		return nothing
+	}
+	if !strings.HasPrefix(c.RelatesTo.Key, "✅") {
+		return g.pressed(ctx, e, key, c.RelatesTo.EventID, c.RelatesTo.Key)
 	}
 	return g.looked(ctx, e, key, c.RelatesTo.EventID)
 }

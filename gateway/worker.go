@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/gatepost/gatepost/gateway/lane"
@@ -169,25 +170,14 @@ func (w *worker) leave(r lane.Record, c lane.Change, e ids.EventID) rest {
 	g := w.g
 	g.tries.drop(r.Lane)
 	g.uncertain.settled(r)
-	if r.Post.Kind == lane.Reaction && r.Post.Command != "" && e != "" {
-		// The router may wait for room in the store that only we can make: then the reaction is not taken away later.
-		ctx, cancel := context.WithTimeout(context.Background(), showTime)
-		defer cancel()
-		if err := g.inside(ctx, func(b *batch) {
-			b.change.Finish = append(b.change.Finish, c.Finish...)
-			g.commands.shown(b, r, e)
-		}); err == nil {
-			return rest{until: g.now()}
-		}
-	}
-	if r.Key == cardKey && r.Class == lane.State && r.Post.Replaces == "" {
-		// Likewise; what the router does not hear now our own echo tells it.
+	if tell := w.news(r, e); tell != nil {
+		// The router may wait for room in the store that only we can make: then it learns of it by our own echo, or never.
 		ctx, cancel := context.WithTimeout(context.Background(), showTime)
 		defer cancel()
 		if err := g.inside(ctx, func(b *batch) {
 			b.change.Finish = append(b.change.Finish, c.Finish...)
 			b.change.Bury = append(b.change.Bury, c.Bury...)
-			g.cardMade(b, r.ID, e)
+			tell(b)
 		}); err == nil {
 			return rest{until: g.now()}
 		}
@@ -205,7 +195,21 @@ func (w *worker) leave(r lane.Record, c lane.Change, e ids.EventID) rest {
 	}
 }
 
-// So long the record of a reaction waits for the router.
+// news is what the router must hear of record r, which is event e now ("": it was given up); nil: nothing.
+func (w *worker) news(r lane.Record, e ids.EventID) func(*batch) {
+	g, reaction := w.g, r.Post.Kind == lane.Reaction
+	switch {
+	case reaction && r.Post.Command != "" && e != "":
+		return func(b *batch) { g.commands.shown(b, r, e) }
+	case reaction && strings.HasPrefix(r.Key, quickKey) && e != "":
+		return func(b *batch) { g.quickMade(b, r, e) }
+	case r.Class == lane.State && r.Key == cardKey && r.Post.Replaces == "":
+		return func(b *batch) { g.cardMade(b, r.ID, e) }
+	}
+	return nil
+}
+
+// So long a record waits for the router.
 const showTime = 2 * time.Second
 
 // noRoom decides what becomes of a record whose room, or ghost, is not there.

@@ -1,6 +1,7 @@
 package card
 
 import (
+	"cmp"
 	"fmt"
 	"html"
 	"strings"
@@ -18,6 +19,7 @@ type View struct {
 	Battery Line      // Value "": it has none
 	Lines   []Line    // in their order
 	More    int       // readings that are not shown
+	Most    int       // lines of readings at most; 0: 30
 	Command Command   // the latest; Name "": there was none
 }
 
@@ -67,9 +69,9 @@ func Render(v View, now time.Time, zone *time.Location) Text {
 		w.line("🔌 ", "cannot be reached", w.since(v.Since))
 	}
 	lines := v.Lines
-	if len(lines) > maxLines {
-		v.More += len(lines) - maxLines
-		lines = lines[:maxLines]
+	if most := cmp.Or(v.Most, maxLines); len(lines) > most {
+		v.More += len(lines) - most
+		lines = lines[:most]
 	}
 	for _, l := range lines {
 		w.reading("", l)
@@ -78,7 +80,11 @@ func Render(v View, now time.Time, zone *time.Location) Text {
 		w.reading("🔋 ", v.Battery)
 	}
 	if v.More > 0 {
-		w.line("", fmt.Sprintf("and %d more: !status", v.More), "")
+		how := ": !status"
+		if v.Most != 0 {
+			how = "" // this is what it answers
+		}
+		w.line("", fmt.Sprintf("and %d more%s", v.More, how), "")
 	}
 	if c := v.Command; c.Name != "" {
 		text := "!" + c.Name + ": " + c.State
