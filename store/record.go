@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 	"math"
+	"time"
 
 	"github.com/gatepost/gatepost/gateway/lane"
 	"github.com/gatepost/gatepost/internal/ids"
@@ -118,6 +119,8 @@ func appendBody(dst []byte, r *lane.Record) []byte {
 	dst = appendCount(dst, p.Height)
 	dst = appendString(dst, p.Command)
 	dst = appendString(dst, p.State)
+	dst = appendString(dst, string(p.Replaces))
+	dst = appendCount(dst, int(min(p.Voice.Milliseconds(), math.MaxInt32)))
 	return append(dst, p.Data...)
 }
 
@@ -216,6 +219,9 @@ func decodeBody(r *lane.Record, body []byte, flags byte) bool {
 	p.MIME, p.Name = d.string(), d.string()
 	p.Width, p.Height = d.int(), d.int()
 	p.Command, p.State = d.string(), d.string()
+	if len(d.b) > 0 { // what older versions wrote ends here
+		p.Replaces, p.Voice = ids.EventID(d.string()), time.Duration(d.int())*time.Millisecond
+	}
 	if d.bad || len(d.b) > 0 {
 		return false
 	}

@@ -24,7 +24,7 @@ func samples() []lane.Record {
 			Post: lane.Post{
 				Kind: lane.Media, Text: "t", HTML: "<b>t</b>", Values: map[string]string{"a": "1", "b": ""}, RelatesTo: "$e",
 				Mentions: []ids.UserID{"@a:b", "@c:d"}, MIME: "image/png", Name: "x.png", Width: 640, Height: 480,
-				Data: bytes.Repeat([]byte{0, 1, 254}, 500), Command: "c", State: "confirmed",
+				Data: bytes.Repeat([]byte{0, 1, 254}, 500), Command: "c", State: "confirmed", Replaces: "$old", Voice: 1500 * time.Millisecond,
 			},
 		},
 		{
@@ -35,6 +35,33 @@ func samples() []lane.Record {
 			Lane: "control", ID: "3", Class: lane.Event, At: when(9),
 			Gap: &lane.Gap{Dropped: map[lane.Class]int{lane.Event: 3, lane.Telemetry: 70_000}, Expired: 2, From: when(1), To: when(9)},
 		},
+	}
+}
+
+// A field that the samples do not use could get lost in the store without any test noticing.
+func TestSamplesUseEveryField(t *testing.T) {
+	used := map[string]bool{}
+	look := func(v reflect.Value) {
+		for i := range v.NumField() {
+			name := v.Type().String() + "." + v.Type().Field(i).Name
+			used[name] = used[name] || !v.Field(i).IsZero()
+		}
+	}
+	for _, r := range samples() {
+		look(reflect.ValueOf(r))
+		look(reflect.ValueOf(r.Post))
+		if r.Digest != nil {
+			look(reflect.ValueOf(*r.Digest))
+		}
+		if r.Gap != nil {
+			look(reflect.ValueOf(*r.Gap))
+		}
+	}
+	delete(used, "lane.Record.Seq") // it is the place in the lane
+	for name, is := range used {
+		if !is {
+			t.Errorf("no sample uses %s", name)
+		}
 	}
 }
 

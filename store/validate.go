@@ -74,7 +74,7 @@ func checkRecord(r *lane.Record) (size int, err error) {
 	}
 	p := &r.Post
 	text := len(r.Lane) + len(r.ID) + len(r.Device) + len(r.Key) + len(r.Topic) + len(p.Kind) + len(p.Text) + len(p.HTML) +
-		len(p.RelatesTo) + len(p.MIME) + len(p.Name) + len(p.Command) + len(p.State)
+		len(p.RelatesTo) + len(p.Replaces) + len(p.MIME) + len(p.Name) + len(p.Command) + len(p.State)
 	for k, v := range p.Values {
 		text += len(k) + len(v) + 4
 	}
