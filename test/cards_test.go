@@ -100,7 +100,7 @@ func TestCards(t *testing.T) {
 
 	warm := p.roomNamed(p.alice, "Thermostat")
 	p.card(p.alice, warm, "Target temperature: 20 °C")
-	p.say(p.alice, warm, "!set target temperature 21.5")
+	p.say(p.alice, warm, "!set target 21.5")
 	p.card(p.alice, warm, "Target temperature: 21.5 °C", "confirmed")
 
 	_, err = p.gate.Stop(patience)
