@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -29,6 +30,7 @@ type setup struct {
 	url        string             // of an outside broker; "": the embedded one
 	owner      string
 	rules      string
+	more       string // of the configuration, in YAML
 	maxSize    string // of the store; "": the default
 	dir        string // with registration.yaml; "": a new one
 	reg        harness.Registration
@@ -66,7 +68,7 @@ func (b *bench) newGateway(s setup) (*gateway, error) {
 	} else {
 		fmt.Fprintf(&y, "mqtt: {listen: [\"mqtt://%s\"]}\n", g.mqtt)
 	}
-	fmt.Fprintf(&y, "devices:\n%s", s.rules)
+	fmt.Fprintf(&y, "devices:\n%s%s", s.rules, s.more)
 	fmt.Fprintf(&y, "store: {path: data%s}\n", prefixed(", max_size: ", s.maxSize))
 	fmt.Fprintf(&y, "admin: {listen: %q, socket: data/gatepost.sock, token: %q}\n", addr(2), g.token)
 	if g.Gatepost, err = harness.NewGatepost(b.program("gatepost"), s.dir, harness.Settings{Admin: addr(2)}); err != nil {
@@ -81,6 +83,9 @@ func prefixed(prefix, s string) string {
 	}
 	return prefix + s
 }
+
+// errNoMetric is returned for what was never counted.
+var errNoMetric = errors.New("there is no metric")
 
 // metric sums the samples of a metric of the running gateway whose labels contain label.
 func (g *gateway) metric(ctx context.Context, name, label string) (float64, error) {
@@ -105,7 +110,7 @@ func (g *gateway) metric(ctx context.Context, name, label string) (float64, erro
 		sum, found = sum+v, true
 	}
 	if !found && label == "" {
-		return 0, fmt.Errorf("there is no metric %s", name)
+		return 0, fmt.Errorf("%w %s", errNoMetric, name)
 	}
 	return sum, nil
 }

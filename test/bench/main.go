@@ -54,6 +54,7 @@ func parts() []part {
 		{"commands", commands},
 		{"idle", idle},
 		{"large", large},
+		{"cards", cards},
 		{"full", full},
 	}
 }

@@ -29,7 +29,20 @@ type device struct {
 
 // newSite starts both and makes a room for each of so many devices. With joined the owner accepts the invitations and
 // follows the rooms, which is much work for the homeserver when they are many.
-func (b *bench) newSite(ctx context.Context, rules string, devices int, joined bool) (s *site, err error) {
+func (b *bench) newSite(ctx context.Context, rules string, devices int, joined bool) (*site, error) {
+	s, err := b.openSite(ctx, setup{rules: rules}, joined)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.populate(ctx, b, devices); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// openSite starts both, with what cfg says besides the homeserver.
+func (b *bench) openSite(ctx context.Context, cfg setup, joined bool) (s *site, err error) {
 	s = &site{stop: func() {}}
 	defer func() {
 		if err != nil {
@@ -70,13 +83,11 @@ func (b *bench) newSite(ctx context.Context, rules string, devices int, joined b
 		running, s.stop = context.WithCancel(ctx)
 		go func() { _ = s.owner.Run(running) }() // Await says how it ended
 	}
-	if s.gateway, err = b.newGateway(setup{homeserver: s.hs, owner: "@alice:localhost", rules: rules, dir: dir, reg: reg}); err != nil {
+	cfg.homeserver, cfg.owner, cfg.dir, cfg.reg = s.hs, "@alice:localhost", dir, reg
+	if s.gateway, err = b.newGateway(cfg); err != nil {
 		return s, err
 	}
-	if err := s.gateway.Start(ctx); err != nil {
-		return s, err
-	}
-	return s, s.populate(ctx, b, devices)
+	return s, s.gateway.Start(ctx)
 }
 
 func (s *site) close() {
