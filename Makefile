@@ -50,7 +50,7 @@ build: go-version ## bin/gatepost for this machine
 	@go build -tags $(TAGS) -trimpath -ldflags "$(LDFLAGS)" -o bin/gatepost ./cmd/gatepost
 
 .PHONY: demo
-demo: build $(DENDRITE) ## a homeserver, gatepost and three simulated devices; FOR=20s ends by itself
+demo: build $(DENDRITE) ## a homeserver, gatepost and simulated devices; FOR=20s ends by itself
 	@go build -trimpath -o bin/demo ./test/demo
 	@exec bin/demo $(if $(FOR),-for $(FOR))
 

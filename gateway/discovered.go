@@ -33,6 +33,7 @@ type finder struct {
 	asks     asks
 	requests chan convention.Publish // of conventions
 	asked    map[string]time.Time    // when one was sent last, by topic
+	fresh    []ids.DeviceID          // admitted, and not asked for their values yet
 	bell     chan struct{}           // other topics are wanted
 }
 
@@ -137,6 +138,8 @@ func (g *Gateway) heard(b *batch, n *discovery.News, name string, now time.Time)
 	f := g.finder
 	for _, id := range n.Admitted {
 		g.settleFound(b, id, now)
+		f.fresh = append(f.fresh, id)
+		b.after = append(b.after, f.ring)
 	}
 	for _, id := range n.Changed {
 		g.settleFound(b, id, now)
@@ -375,6 +378,27 @@ func (f *finder) request(p convention.Publish, now time.Time) {
 	default:
 	}
 }
+
+// askFresh asks the devices for their values that were admitted lately, if their convention knows how: many tell only what
+// changes. It runs in the router goroutine, when their topics are followed.
+func (g *Gateway) askFresh(now time.Time) {
+	f := g.finder
+	for _, id := range f.fresh {
+		for _, a := range g.announced(id) {
+			if a.Name != refresh || a.Grade != convention.Read {
+				continue
+			}
+			if o, err := a.Order("", "", now); err == nil {
+				delete(f.asked, o.Topic) // the answer to what was asked a moment ago was not listened to
+				f.request(convention.Publish{Topic: o.Topic, Payload: o.Payload}, now)
+			}
+		}
+	}
+	f.fresh = nil
+}
+
+// refresh is the command by which conventions ask a device for its values. Of grade read it changes nothing.
+const refresh = "refresh"
 
 // sendRequests publishes what conventions ask for. What can't be sent is asked for again by what follows.
 func (g *Gateway) sendRequests(ctx context.Context) error {

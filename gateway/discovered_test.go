@@ -472,3 +472,28 @@ func TestACrashBesideAnAdmission(t *testing.T) {
 func message(name, payload string) topic.Message {
 	return topic.Message{Topic: name, Payload: []byte(payload), Time: time.Now()}
 }
+
+// TestAnAdmittedDeviceIsAskedForItsValues: a Tasmota device tells what changes, and answered before anybody listened.
+func TestAnAdmittedDeviceIsAskedForItsValues(t *testing.T) {
+	finding(t, false, nil, func(w *world) {
+		w.announces("tasmota/discovery/DC4F22010203/config", `{"dn":"Coffee","fn":["Coffee"],"hn":"c","mac":"DC4F22010203","md":"Basic","ofln":"Offline","onln":"Online",`+
+			`"state":["OFF","ON","TOGGLE","HOLD"],"t":"coffee","ft":"%prefix%/%topic%/","tp":["cmnd","stat","tele"],"rl":[1],"swc":[-1],"btn":[0],"so":{"4":0},"ver":1}`)
+		settle()
+		before := len(w.devices.list())
+		w.devices.on = func(name, _ string) {
+			if name == "cmnd/coffee/STATE" {
+				go w.publish("stat/coffee/RESULT", `{"POWER":"ON"}`)
+			}
+		}
+		if _, err := w.g.Decide(w.t.Context(), w.proposals()[0].ID, discovery.Admit); err != nil {
+			t.Fatal(err)
+		}
+		settle()
+		if got := w.devices.list()[before:]; !slices.Equal(got, []string{"cmnd/coffee/STATE  0 false"}) {
+			t.Errorf("sent %q", got)
+		}
+		if v := w.g.found(w.ids()[0]).Values["power"]; v.Text != "ON" {
+			t.Errorf("power %+v", v)
+		}
+	})
+}

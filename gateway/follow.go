@@ -65,10 +65,14 @@ func (g *Gateway) followTopics(ctx context.Context) error {
 	}
 }
 
-// unpark takes what was kept for devices that were not there yet.
+// unpark takes what was kept for devices that were not there yet, and has them asked for more.
 func (g *Gateway) unpark(ctx context.Context, fresh []topic.Filter) error {
 	taken := make(chan []topic.Message, 1)
-	if err := g.inside(ctx, func(*batch) { taken <- g.finder.parked.take(fresh) }); err != nil {
+	err := g.inside(ctx, func(*batch) {
+		g.askFresh(g.now())
+		taken <- g.finder.parked.take(fresh)
+	})
+	if err != nil {
 		return err
 	}
 	for chunk := range slices.Chunk(<-taken, unparkAtOnce) {

@@ -1,4 +1,4 @@
-// Command demo shows gatepost at its main job: a real homeserver, the embedded broker, three simulated devices, and what a
+// Command demo shows gatepost at its main job: a real homeserver, the embedded broker, simulated devices, and what a
 // person sees in the rooms, read back from the homeserver as that person. It is what `make demo` runs.
 package main
 
@@ -123,7 +123,7 @@ func (s *scene) play(ctx context.Context) (err error) {
 	s.say("starting gatepost with its embedded broker …")
 	g, err := harness.NewGatepost(filepath.Join(bin, "gatepost"), gate, harness.Settings{
 		Homeserver: hs.URL(), ServerName: hs.ServerName(), Listen: address(0), Registration: registration,
-		Owners: []string{alice.UserID}, MQTT: address(1), Admin: address(2), Devices: rules,
+		Owners: []string{alice.UserID}, MQTT: address(1), Admin: address(2), Devices: rules, Extra: cardSettings,
 	})
 	if err != nil {
 		return err
@@ -188,6 +188,10 @@ func (s *scene) show(ctx context.Context, alice *harness.Person, broker string) 
 	part("weather station", device.Station{Broker: broker, Site: "garden", Name: "weather"}.Run)
 	part("door", device.Door{Broker: broker, Name: "door", Every: 4 * time.Second}.Run)
 	part("drone", device.Drone{Broker: broker, Name: "osprey", Picture: 7}.Run)
+	for _, g := range guests(broker) {
+		part(g.name, g.run)
+		part("alice with the "+g.name, func(ctx context.Context) error { return w.welcomes(ctx, g) })
+	}
 	wg.Wait()
 	if err := context.Cause(ctx); !errors.Is(err, errOver) && !errors.Is(err, context.Canceled) {
 		return err

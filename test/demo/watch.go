@@ -20,6 +20,8 @@ type watcher struct {
 	alice *harness.Person
 	fetch chan harness.Event // pictures to look at
 
+	cards cards // of the goroutine that sees events
+
 	mu    sync.Mutex
 	asked string            // the person's latest command
 	text  string            // what it said
@@ -49,7 +51,9 @@ func (w *watcher) event(room *harness.Room, e harness.Event) {
 			}
 			return
 		}
-		line("%s", strings.ReplaceAll(c.Body, "\n", " · "))
+		if text, ok := w.cards.lines(e); ok {
+			line("%s", text)
+		}
 		w.message(c)
 	case "m.reaction":
 		w.mu.Lock()
@@ -166,11 +170,15 @@ func (w *watcher) confirmed(ctx context.Context) error {
 
 // expected is everything that must be seen, in the order of the report.
 func expected() []string {
-	return []string{
+	list := []string{
 		"telemetry: temperature", "telemetry: humidity", "telemetry: pressure", "telemetry: several values as one digest",
 		"event of the door", "state of the lock", "battery of the drone", "position of the drone", "picture of the drone",
 		"unlock: sent", "unlock: confirmed by the lock", "unlock: the first state taken away", "rooms in the space",
 	}
+	for _, g := range guests("") {
+		list = append(list, g.admitted(), g.carded(), g.done())
+	}
+	return list
 }
 
 // checklist is what was seen. Safe for concurrent use; the zero value has seen nothing.

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -66,6 +67,25 @@ func TestWhatIsPrinted(t *testing.T) {
 	}
 	if len(w.fetch) != 1 {
 		t.Error("the picture is not fetched")
+	}
+}
+
+// A card is shown when it comes and when a command changes it, not with every reading.
+func TestCardsAreShownSparingly(t *testing.T) {
+	card := func(id, relation, text string) string {
+		return fmt.Sprintf(`{"type":"m.room.message","event_id":%q,"sender":"@l:x","content":{"msgtype":"m.notice","body":%q%s}}`, id, text, relation)
+	}
+	edit := `,"m.relates_to":{"rel_type":"m.replace","event_id":"$1"}`
+	got := see(
+		t, &watcher{scene: &scene{}}, &harness.Room{Name: "Lamp", Members: map[string]string{"@l:x": "Lamp"}},
+		card("$1", "", "Lamp · light\nState: off"), card("$2", edit, "* Lamp · light\nState: on"), card("$3", edit, "* Lamp · light\nState: on\n▶ !on: sent"),
+		card("$4", edit, "* Lamp · light\nState: off\n▶ !on: sent"), card("$5", "", "A new device: “X”.\nReact with ✅ to admit it"),
+	)
+	want := "Lamp             Lamp             Lamp · light · State: off\n" +
+		"Lamp             Lamp             ✎ Lamp · light · State: on · ▶ !on: sent\n" +
+		"Lamp             Lamp             A new device: “X”.\n"
+	if got != want {
+		t.Errorf("printed\n%s\nwant\n%s", got, want)
 	}
 }
 
