@@ -14,6 +14,7 @@ import (
 	"github.com/gatepost/gatepost/gateway/card"
 	"github.com/gatepost/gatepost/gateway/discovery"
 	"github.com/gatepost/gatepost/gateway/lane"
+	"github.com/gatepost/gatepost/gateway/media"
 	"github.com/gatepost/gatepost/internal/ids"
 	"github.com/gatepost/gatepost/mqtt/convention"
 )
@@ -311,6 +312,10 @@ func (g *Gateway) cardView(id ids.DeviceID, whole bool) (v card.View, d *Device)
 	} else {
 		d.ruledView(&v)
 	}
+	for _, a := range g.alarmsOf(d) {
+		text, _ := media.Text([]byte(strings.ReplaceAll(a.Text, "\n", " ")), maxName)
+		v.Alarms = append(v.Alarms, text)
+	}
 	if c, ok := g.commands.last(id); ok {
 		v.Command = card.Command{Name: strings.TrimSpace(c.Name), State: stateWords[c.State], By: string(c.Sender), At: c.lastChange()}
 	}
@@ -328,11 +333,6 @@ func announcedView(v *card.View, f *discovery.Device, whole bool) {
 	}
 	v.About = strings.Join(about, ", ")
 	v.Online, v.Since = card.Online(f.Online), f.Since
-	for _, a := range f.Is.Alarms {
-		if value := f.Values[a.Reading]; value.Known && slices.Contains(a.Is, value.Text) {
-			v.Alarms = append(v.Alarms, title(a.Label))
-		}
-	}
 	for i := range f.Is.Readings {
 		r := &f.Is.Readings[i]
 		value, came := f.Values[r.Name]

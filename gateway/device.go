@@ -20,8 +20,9 @@ type Device struct {
 	Room      ids.RoomKey                  `json:"room"`
 	RoomName  string                       `json:"room_name"`
 	Space     string                       `json:"space,omitempty"`
-	Rules     map[string]map[string]string `json:"rules"`    // captures by topic of the rules that had messages of it
-	Readings  map[string]Reading           `json:"readings"` // by topic
+	Rules     map[string]map[string]string `json:"rules"`            // captures by topic of the rules that had messages of it
+	Readings  map[string]Reading           `json:"readings"`         // by topic
+	Alarms    map[string]RaisedAlarm       `json:"alarms,omitempty"` // of rules, and not over
 	Seen      time.Time                    `json:"seen"`
 	Announced bool                         `json:"-"` // itself, and is admitted; only in what Gateway.Devices gives
 

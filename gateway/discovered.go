@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -294,25 +295,15 @@ func (g *Gateway) happened(b *batch, e *discovery.EventNews, name string, now ti
 
 // alarmed posts an alarm, and that it is over.
 func (g *Gateway) alarmed(b *batch, a *discovery.AlarmNews, name string, now time.Time) {
-	class := lane.Alarm
-	if !a.Raised {
-		class = lane.Event
-	}
-	r, _, ok := g.foundRecord(a.ID, class, name, now)
-	if !ok {
+	d := g.devices.byID[a.ID]
+	if d == nil {
 		return
 	}
+	if len(name) > maxTopic {
+		name = ""
+	}
 	text, _ := media.Text([]byte(a.Text), maxText)
-	if text == "" {
-		text = a.Name
-	}
-	r.Post = lane.Post{Kind: lane.Text, Text: "⚠ " + text, Values: map[string]string{"alarm": a.Name, "raised": "true"}}
-	if a.Raised {
-		r.Post.Mentions = g.who.Load().everybody()
-	} else {
-		r.Post = lane.Post{Kind: lane.Notice, Text: "Over: " + text, Values: map[string]string{"alarm": a.Name, "raised": "false"}}
-	}
-	b.change.Append = append(b.change.Append, r)
+	b.change.Append = append(b.change.Append, g.alarmRecord(a.ID, d.Room, name, a.Name, cmp.Or(text, a.Name), a.Raised, now))
 }
 
 // seldom makes r one of those of which the room sees the latest now and then.

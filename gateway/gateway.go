@@ -96,6 +96,7 @@ type Gateway struct {
 	commands     *commands                         // the router goroutine's
 	answers      *limiter                          // the router goroutine's
 	cards        *cards                            // the router goroutine's
+	silences     *silences                         // the router goroutine's
 	finder       *finder                           // nil: announcements are not read
 	offers       map[ids.DeviceID]announcedActions // the router goroutine's
 	ids          *seenIDs                          // the router goroutine's
@@ -149,7 +150,7 @@ func New(cfg Config) (*Gateway, error) {
 	g := &Gateway{
 		cfg: cfg, log: cfg.Log, store: cfg.Store, matrix: cfg.Matrix, metrics: newMetrics(cfg.Metrics),
 		queue: newQueue(), inRouter: make(chan func(*batch)), idleMarks: time.NewTimer(time.Hour), commandTimer: time.NewTimer(time.Hour),
-		ids: &seenIDs{store: cfg.Store, fresh: map[string]bool{}}, echo: newEcho(), offers: map[ids.DeviceID]announcedActions{}, answers: newLimiter(), directory: newDirectory(), phones: newPhones(),
+		ids: &seenIDs{store: cfg.Store, fresh: map[string]bool{}}, echo: newEcho(), offers: map[ids.DeviceID]announcedActions{}, answers: newLimiter(), silences: newSilences(), directory: newDirectory(), phones: newPhones(),
 		tries: newTries(), shown: newShownIDs(), publisher: newPublisher(), powers: newPowers(),
 		inboxBell: make(chan struct{}, 1), keysBell: make(chan struct{}, 1), alerts: make(chan alert, 16), unmatched: unmatched{by: map[string]*Unmatched{}}, state: state{told: map[string]time.Time{}},
 		failure: make(chan error, 1), stopped: make(chan struct{}),
@@ -312,6 +313,7 @@ func (g *Gateway) followRules(b *batch, now time.Time) {
 		was := d.Room
 		settled := d.settle(rules)
 		g.know(d)
+		g.dropAlarms(b, d, now)
 		if !settled {
 			continue
 		}
@@ -323,6 +325,7 @@ func (g *Gateway) followRules(b *batch, now time.Time) {
 		}
 	}
 	g.fixedDevices(b, now)
+	g.followSilence(now)
 	for _, c := range g.commands.inOrder() {
 		if g.actionOf(c) == nil {
 			g.commands.step(b, c, now, forgotten{})

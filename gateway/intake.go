@@ -150,6 +150,7 @@ func (g *Gateway) route(ctx context.Context, batches chan<- *batch, committed <-
 			g.nextTick = time.Time{}
 			g.commands.tick(b, g.now())
 			g.discoverTick(b, g.now())
+			g.silenceTick(b, g.now())
 			g.cardTick(b, g.now())
 		case <-g.idleMarks.C:
 			items, again := g.marks.clear()
@@ -309,12 +310,14 @@ func (g *Gateway) routeOne(b *batch, m topic.Message) {
 	if g.cfg.Cards.Rules {
 		g.cards.touch(d.ID, false, m.Time)
 	}
-	if r, ok := d.post(s, m, ids.NewULID(m.Time)); ok {
+	r, posted := d.post(s, m, ids.NewULID(m.Time))
+	if posted {
 		if r.Class == lane.Alarm {
 			r.Post.Mentions = g.who.Load().everybody()
 		}
 		b.change.Append = append(b.change.Append, r)
 	}
+	g.watch(b, d, s, m, posted)
 }
 
 // roomRecord makes the sender look after a room even when nothing is to be said in it.

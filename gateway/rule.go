@@ -30,7 +30,9 @@ type RuleSpec struct {
 	ID         string // Jinja: the device's own message id; "" none
 	Post       string // Jinja: the text; "" by payload kind
 	Commands   []CommandSpec
-	Call       *CallSpec // nil: the device can't be called
+	Alarms     []AlarmSpec
+	Silence    time.Duration // an alarm when nothing came of a device for so long; 0: never
+	Call       *CallSpec     // nil: the device can't be called
 }
 
 // CallSpec is how a device takes part in calls: it has a WebRTC stack of its own and signals over MQTT.
@@ -146,6 +148,7 @@ type Rule struct {
 	id, post          *template.Template // nil: none
 	class             lane.Class
 	commands          []*command
+	alarms            []*ruleAlarm
 	captures          []string
 	hasName           bool
 	hasRoom, hasSpace bool
@@ -261,6 +264,12 @@ func Compile(spec RuleSpec) (*Rule, error) {
 			}
 		}
 		r.commands = append(r.commands, k)
+	}
+	for i, a := range spec.Alarms {
+		r.alarms = append(r.alarms, compileAlarm(a, func(key string, err error) { fail(fmt.Sprintf("alarms[%d].%s", i, key), err) }))
+	}
+	if spec.Silence < 0 {
+		fail("silence", errors.New("is not less than 0"))
 	}
 	if spec.Call != nil {
 		if spec.Call.Prefix != "" {

@@ -30,6 +30,7 @@ func (g *Gateway) Devices(ctx context.Context) ([]Device, error) {
 			c := *d
 			c.Announced = g.found(d.ID) != nil
 			c.Rules, c.Readings = maps.Clone(d.Rules), maps.Clone(d.Readings)
+			c.Alarms = maps.Clone(d.Alarms)
 			out = append(out, c)
 		}
 	})

@@ -84,7 +84,7 @@ cannot be read or is from a newer version, 130 interrupted.`,
 		&cobra.Group{ID: "store", Title: "Keep the data:"},
 	)
 	a.add(root, "setup", a.initCommand(), a.checkCommand(), a.tryCommand(), a.runCommand(), a.registrationCommand(), a.versionCommand())
-	a.add(root, "running", a.sendCommand(), a.devicesCommand(), a.roomsCommand(), a.commandsCommand(), a.callsCommand(), a.outboxCommand(), a.deadLettersCommand(), a.brokerCommand(), a.turnCommand(), a.verifyCommand())
+	a.add(root, "running", a.sendCommand(), a.devicesCommand(), a.roomsCommand(), a.commandsCommand(), a.alarmsCommand(), a.callsCommand(), a.outboxCommand(), a.deadLettersCommand(), a.brokerCommand(), a.turnCommand(), a.verifyCommand())
 	a.add(root, "store", a.backupCommand(), a.restoreCommand(), a.compactCommand())
 	return root
 }

@@ -27,6 +27,8 @@ type control interface {
 	Rooms(ctx context.Context) ([]roomInfo, error)
 	// Commands lists those that are not over, and recent ones, the latest first.
 	Commands(ctx context.Context, which commandsRequest) ([]commandInfo, error)
+	// Alarms lists those that are raised.
+	Alarms(ctx context.Context) ([]alarmInfo, error)
 	Outbox(ctx context.Context) ([]laneInfo, error)
 	DeadLetters(ctx context.Context) ([]deadLetterInfo, error)
 	DeadLetter(ctx context.Context, number uint64) (deadLetterInfo, error)
@@ -165,6 +167,7 @@ const (
 	verbDecide       = "decide"
 	verbRooms        = "rooms"
 	verbCommands     = "commands"
+	verbAlarms       = "alarms"
 	verbOutbox       = "outbox"
 	verbDeadLetters  = "dead-letters"
 	verbDeadLetter   = "dead-letter"
@@ -189,6 +192,7 @@ func serveControl(s *admin.Server, c control) {
 	})
 	handle(s, verbRooms, func(ctx context.Context, _ nothing) ([]roomInfo, error) { return c.Rooms(ctx) })
 	handle(s, verbCommands, func(ctx context.Context, r commandsRequest) ([]commandInfo, error) { return c.Commands(ctx, r) })
+	handle(s, verbAlarms, func(ctx context.Context, _ nothing) ([]alarmInfo, error) { return c.Alarms(ctx) })
 	handle(s, verbOutbox, func(ctx context.Context, _ nothing) ([]laneInfo, error) { return c.Outbox(ctx) })
 	handle(s, verbDeadLetters, func(ctx context.Context, _ nothing) ([]deadLetterInfo, error) { return c.DeadLetters(ctx) })
 	handle(s, verbDeadLetter, func(ctx context.Context, r letterRequest) (deadLetterInfo, error) {
@@ -214,7 +218,7 @@ func serveControl(s *admin.Server, c control) {
 // serveWithoutMatrix registers the verbs of a gateway without a matrix section: there is a backup, and nothing to list.
 func serveWithoutMatrix(s *admin.Server, backup func(context.Context, io.Writer) error) {
 	for _, verb := range []string{
-		verbDevices, verbUnmatched, verbRemoveDevice, verbProposals, verbDecide, verbRooms, verbCommands, verbOutbox, verbDeadLetters, verbDeadLetter,
+		verbDevices, verbUnmatched, verbRemoveDevice, verbProposals, verbDecide, verbRooms, verbCommands, verbAlarms, verbOutbox, verbDeadLetters, verbDeadLetter,
 		verbRetry, verbDrop, verbSend, verbRunCommand, verbCalls,
 	} {
 		s.Handle(verb, func(context.Context, json.RawMessage) (any, error) {

@@ -74,6 +74,10 @@ func (f *fakeGateway) Commands(_ context.Context, which commandsRequest) ([]comm
 	}}, nil
 }
 
+func (f *fakeGateway) Alarms(context.Context) ([]alarmInfo, error) {
+	return []alarmInfo{{Device: "furnace", Name: "Furnace", Text: "hot: 61", Since: when}}, nil
+}
+
 func (f *fakeGateway) Outbox(context.Context) ([]laneInfo, error) {
 	return []laneInfo{{Lane: "device/porch", Records: 4, Bytes: 2048, Classes: map[string]int{"telemetry": 3, "alarm": 1}, Oldest: when, Wait: "the homeserver does not answer"}}, nil
 }
@@ -242,6 +246,8 @@ func TestCommandLineAgainstARunningGateway(t *testing.T) {
 		{args: "commands --device porch --json", out: []string{`"state": "published"`, `"at": "2026-11-22T16:00:01Z"`}, done: "commands porch"},
 		{args: "commands --since 10m", out: []string{"No command yet."}, done: "commands "},
 		{args: "commands --since=-1h", code: 2, err: "--since is a time from now back"},
+		{args: "alarms", out: []string{"SINCE", "furnace  Furnace  hot: 61"}},
+		{args: "alarms --json", out: []string{`"text": "hot: 61"`}},
 		{args: "outbox", out: []string{"device/porch  4         2.0 KiB", "1 alarm, 3 telemetry", "the homeserver does not answer"}},
 		{args: "deadletters", out: []string{"7", "M_FORBIDDEN: not in the room"}},
 		{args: "deadletters list", out: []string{"7"}},

@@ -54,7 +54,7 @@ func ruleSpec(d config.Device) gateway.RuleSpec {
 	s := gateway.RuleSpec{
 		Topic: d.Topic, Device: d.Device, Name: d.Name, Room: d.Room, Space: d.Space,
 		Class: map[string]lane.Class{"alarm": lane.Alarm, "event": lane.Event, "state": lane.State, "telemetry": lane.Telemetry}[d.Class],
-		Every: d.Every, ID: d.ID, Post: d.Post, Encryption: encryption(d.Encryption),
+		Every: d.Every, ID: d.ID, Post: d.Post, Silence: d.Silence, Encryption: encryption(d.Encryption),
 	}
 	if c := d.Call; c != nil {
 		s.Call = &gateway.CallSpec{Prefix: c.MQTT + c.Libpeer, Max: d.MaxCall, Media: gateway.Media{
@@ -63,6 +63,9 @@ func ruleSpec(d config.Device) gateway.RuleSpec {
 		if r := d.Ring; r != nil {
 			s.Call.Ring = &gateway.RingSpec{Topic: r.Topic, People: r.People, AtOnce: r.AtOnce, Timeout: r.Timeout}
 		}
+	}
+	for _, a := range d.Alarms {
+		s.Alarms = append(s.Alarms, gateway.AlarmSpec{When: a.When, Text: a.Text, Clear: a.Clear})
 	}
 	for _, c := range d.Commands {
 		k := gateway.CommandSpec{

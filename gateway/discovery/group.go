@@ -37,7 +37,6 @@ type group struct {
 	known    map[string]bool // conventions that people agreed to
 	allowed  map[string]bool // topics of commands that people agreed to
 	told     string          // the version that people were told of
-	alarms   map[string]bool // raised by the device itself
 	dev      Device
 	stale    bool // dev.Is is not what the parts say
 
@@ -84,7 +83,7 @@ func newPart(is convention.Part) (*part, []byte) {
 }
 
 func (h *Host) newGroup(now time.Time) *group {
-	g := &group{began: now, changed: now, place: -1, known: map[string]bool{}, allowed: map[string]bool{}, alarms: map[string]bool{}, dev: Device{Values: map[string]Value{}, Since: now}}
+	g := &group{began: now, changed: now, place: -1, known: map[string]bool{}, allowed: map[string]bool{}, dev: Device{Alarms: map[string]Raised{}, Values: map[string]Value{}, Since: now}}
 	h.waiting++
 	return g
 }

@@ -228,16 +228,20 @@ func (h *Host) admitted(name, key string) *group {
 
 // raise takes what a device says of an alarm. That of a retained message is how things are, and no news.
 func (h *Host) raise(g *group, f convention.Alarm, m topic.Message) {
-	if g.alarms[f.Name] == f.Raised {
+	old, is := g.dev.Alarms[f.Name]
+	if is == f.Raised {
 		return
 	}
 	if f.Raised {
-		if len(g.alarms) >= convention.MaxReadings {
+		if len(g.dev.Alarms) >= convention.MaxReadings {
 			return
 		}
-		g.alarms[f.Name] = true
+		g.dev.Alarms[f.Name] = Raised{Text: f.Text, Since: m.Time}
 	} else {
-		delete(g.alarms, f.Name)
+		delete(g.dev.Alarms, f.Name)
+		if f.Text == "" {
+			f.Text = old.Text
+		}
 	}
 	h.saveGroup(g)
 	h.touch(g, true)

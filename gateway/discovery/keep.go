@@ -63,31 +63,31 @@ func parseValue(b []byte) (v Value, ok bool) {
 
 // record is what is kept of a group.
 type record struct {
-	ID       ids.DeviceID    `json:"id"`
-	Original string          `json:"original"`
-	Stage    Stage           `json:"stage"`
-	Name     string          `json:"name,omitempty"`
-	Kind     convention.Kind `json:"kind,omitempty"`
-	Area     string          `json:"area,omitempty"`
-	Owns     []string        `json:"owns,omitempty"`  // identifiers
-	Parts    [][2]string     `json:"parts,omitempty"` // convention and key
-	Why      [][]string      `json:"why,omitempty"`   // of Parts that are held
-	Into     ids.DeviceID    `json:"into,omitempty"`
-	Told     string          `json:"told,omitempty"`
-	Allowed  []string        `json:"allowed,omitempty"`
-	Known    []string        `json:"known,omitempty"`  // conventions
-	Claims   [][2]string     `json:"claims,omitempty"` // blocked: convention and identifier
-	Alarms   []string        `json:"alarms,omitempty"`
-	Online   Online          `json:"online,omitempty"`
-	Since    time.Time       `json:"since,omitzero"`
-	Began    time.Time       `json:"began,omitzero"`
-	Gone     time.Time       `json:"gone,omitzero"`
+	ID       ids.DeviceID      `json:"id"`
+	Original string            `json:"original"`
+	Stage    Stage             `json:"stage"`
+	Name     string            `json:"name,omitempty"`
+	Kind     convention.Kind   `json:"kind,omitempty"`
+	Area     string            `json:"area,omitempty"`
+	Owns     []string          `json:"owns,omitempty"`  // identifiers
+	Parts    [][2]string       `json:"parts,omitempty"` // convention and key
+	Why      [][]string        `json:"why,omitempty"`   // of Parts that are held
+	Into     ids.DeviceID      `json:"into,omitempty"`
+	Told     string            `json:"told,omitempty"`
+	Allowed  []string          `json:"allowed,omitempty"`
+	Known    []string          `json:"known,omitempty"`  // conventions
+	Claims   [][2]string       `json:"claims,omitempty"` // blocked: convention and identifier
+	Raised   map[string]Raised `json:"raised,omitempty"`
+	Online   Online            `json:"online,omitempty"`
+	Since    time.Time         `json:"since,omitzero"`
+	Began    time.Time         `json:"began,omitzero"`
+	Gone     time.Time         `json:"gone,omitzero"`
 }
 
 // saveGroup stores a group that has an id.
 func (h *Host) saveGroup(g *group) {
 	r := record{
-		ID: g.id, Original: g.original, Stage: g.stage, Known: slices.Sorted(maps.Keys(g.known)), Alarms: slices.Sorted(maps.Keys(g.alarms)),
+		ID: g.id, Original: g.original, Stage: g.stage, Known: slices.Sorted(maps.Keys(g.known)), Raised: g.dev.Alarms,
 		Name: g.dev.Is.Name, Kind: g.dev.Is.Kind, Area: g.dev.Is.Area, Owns: g.owns, Allowed: slices.Sorted(maps.Keys(g.allowed)), Told: g.told, Online: g.dev.Online, Since: g.dev.Since, Began: g.began, Gone: g.gone,
 	}
 	for _, p := range g.parts {
@@ -227,17 +227,15 @@ func (h *Host) Start(now time.Time) {
 // restore makes the group of a record again.
 func (h *Host) restore(r record, loose map[partKey]*part, now time.Time) {
 	g := &group{
-		id: r.ID, original: r.Original, told: r.Told, stage: r.Stage, place: -1, began: r.Began, changed: r.Began, gone: r.Gone, known: map[string]bool{}, allowed: map[string]bool{}, alarms: map[string]bool{},
-		dev: Device{ID: r.ID, Original: r.Original, Online: r.Online, Since: r.Since, Values: map[string]Value{}}, stale: true,
+		id: r.ID, original: r.Original, told: r.Told, stage: r.Stage, place: -1, began: r.Began, changed: r.Began, gone: r.Gone, known: map[string]bool{}, allowed: map[string]bool{},
+		dev: Device{ID: r.ID, Original: r.Original, Online: r.Online, Since: r.Since, Alarms: map[string]Raised{}, Values: map[string]Value{}}, stale: true,
 	}
+	maps.Copy(g.dev.Alarms, r.Raised)
 	for _, name := range r.Known {
 		g.known[name] = true
 	}
 	for _, name := range r.Allowed {
 		g.allowed[name] = true
-	}
-	for _, name := range r.Alarms {
-		g.alarms[name] = true
 	}
 	h.byID[g.id] = g
 	if g.stage == Blocked {
@@ -298,7 +296,7 @@ func (h *Host) restoreGrowth(r record, now time.Time) {
 		h.drop("device/" + string(r.ID))
 		return
 	}
-	m := &group{id: r.ID, told: r.Told, stage: r.Stage, into: g, place: -1, began: r.Began, changed: r.Began, known: map[string]bool{}, allowed: map[string]bool{}, alarms: map[string]bool{}, dev: Device{ID: r.ID, Values: map[string]Value{}}, stale: true}
+	m := &group{id: r.ID, told: r.Told, stage: r.Stage, into: g, place: -1, began: r.Began, changed: r.Began, known: map[string]bool{}, allowed: map[string]bool{}, dev: Device{ID: r.ID, Values: map[string]Value{}}, stale: true}
 	for i, k := range r.Parts {
 		p := h.held[partKey{k[0], k[1]}]
 		if p == nil || p.group != nil {

@@ -123,8 +123,7 @@ func TestEverythingWarns(t *testing.T) {
 	}
 	slices.Sort(got)
 	want := []string{
-		"devices[0].alarms", "devices[0].keys",
-		"devices[0].silence", "devices[0].snapshot",
+		"devices[0].keys", "devices[0].snapshot",
 		"matrix.owners", "mqtt.anonymous",
 	}
 	if !slices.Equal(got, want) {
