@@ -27,10 +27,12 @@ type gateway struct {
 // setup says how a gateway is configured; zero fields have the meaning that is given.
 type setup struct {
 	homeserver harness.Homeserver // nil: an address where nobody listens
+	home       string             // URL of another homeserver
 	url        string             // of an outside broker; "": the embedded one
 	owner      string
 	rules      string
 	more       string // of the configuration, in YAML
+	matrix     string // more lines of that section; "": encryption is off
 	maxSize    string // of the store; "": the default
 	dir        string // with registration.yaml; "": a new one
 	reg        harness.Registration
@@ -56,10 +58,15 @@ func (b *bench) newGateway(s setup) (*gateway, error) {
 	homeserver := "http://" + addr(3)
 	if s.homeserver != nil {
 		homeserver = s.homeserver.URL()
+	} else if s.home != "" {
+		homeserver = s.home
+	}
+	if s.matrix == "" {
+		s.matrix = "  encryption: \"off\"\n"
 	}
 	var y strings.Builder
-	fmt.Fprintf(&y, "matrix:\n  homeserver: %s\n  server_name: localhost\n  user: gatepost\n  registration: %s\n  listen: %s\n  encryption: \"off\"\n",
-		homeserver, filepath.Join(s.dir, "registration.yaml"), strings.TrimPrefix(s.reg.URL, "http://"))
+	fmt.Fprintf(&y, "matrix:\n  homeserver: %s\n  server_name: localhost\n  user: gatepost\n  registration: %s\n  listen: %s\n%s",
+		homeserver, filepath.Join(s.dir, "registration.yaml"), strings.TrimPrefix(s.reg.URL, "http://"), s.matrix)
 	if s.owner != "" {
 		fmt.Fprintf(&y, "  owners: [%q]\n", s.owner)
 	}

@@ -28,6 +28,7 @@ type options struct {
 	rounds  int
 	number  int // messages of each round of the intake
 	devices int // of the large gateway
+	sealed  int // messages by which the file of keys grows
 }
 
 // bench is one run.
@@ -52,6 +53,7 @@ func parts() []part {
 		{"sessions", sessions},
 		{"delivery", delivery},
 		{"commands", commands},
+		{"crypto", sealed},
 		{"idle", idle},
 		{"large", large},
 		{"cards", cards},
@@ -70,6 +72,7 @@ func run() int {
 	flag.IntVar(&o.rounds, "rounds", 7, "rounds of each comparison")
 	flag.IntVar(&o.number, "number", 50000, "messages in a round of the intake")
 	flag.IntVar(&o.devices, "devices", 1000, "devices, each with a room, of the large gateway")
+	flag.IntVar(&o.sealed, "sealed", 100000, "messages into an encrypted room, by which the file of keys grows")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
