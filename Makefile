@@ -51,7 +51,7 @@ build: go-version ## bin/gatepost for this machine
 
 .PHONY: demo
 demo: build $(DENDRITE) ## a homeserver, gatepost and simulated devices; FOR=20s ends by itself
-	@go build -trimpath -o bin/demo ./test/demo
+	@go build -tags $(TAGS) -trimpath -o bin/demo ./test/demo
 	@exec bin/demo $(if $(FOR),-for $(FOR))
 
 .PHONY: unit

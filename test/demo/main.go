@@ -123,7 +123,8 @@ func (s *scene) play(ctx context.Context) (err error) {
 	s.say("starting gatepost with its embedded broker …")
 	g, err := harness.NewGatepost(filepath.Join(bin, "gatepost"), gate, harness.Settings{
 		Homeserver: hs.URL(), ServerName: hs.ServerName(), Listen: address(0), Registration: registration,
-		Owners: []string{alice.UserID}, MQTT: address(1), Admin: address(2), Devices: rules, Extra: cardSettings,
+		Owners: []string{alice.UserID}, MQTT: address(1), Admin: address(2),
+		Encryption: encryption, Devices: privateRules + rules, Extra: cardSettings,
 	})
 	if err != nil {
 		return err
@@ -136,8 +137,12 @@ func (s *scene) play(ctx context.Context) (err error) {
 			err = errors.Join(err, serr)
 		}
 	}()
+	parts, err := s.privately(starting, hs, password, address(1))
+	if err != nil {
+		return err
+	}
 	s.welcome(hs, alice.UserID, password, address(1))
-	return s.show(ctx, alice, address(1))
+	return s.show(ctx, alice, address(1), parts)
 }
 
 // welcome prints where to look.
@@ -164,8 +169,8 @@ func (s *scene) welcome(hs harness.Homeserver, user, password, broker string) {
 	s.say("\nready after %.1f s, %s. What %s sees in her rooms:\n", time.Since(s.began).Seconds(), how, user)
 }
 
-// show lets the devices live and the person look, until ctx is done or the time is over.
-func (s *scene) show(ctx context.Context, alice *harness.Person, broker string) error {
+// show lets the devices live and the person look, with more parts by name, until ctx is done or the time is over.
+func (s *scene) show(ctx context.Context, alice *harness.Person, broker string, parts map[string]func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	if s.length > 0 {
@@ -192,6 +197,9 @@ func (s *scene) show(ctx context.Context, alice *harness.Person, broker string) 
 		part(g.name, g.run)
 		part("alice with the "+g.name, func(ctx context.Context) error { return w.welcomes(ctx, g) })
 	}
+	for name, f := range parts {
+		part(name, f)
+	}
 	wg.Wait()
 	if err := context.Cause(ctx); !errors.Is(err, errOver) && !errors.Is(err, context.Canceled) {
 		return err
@@ -202,8 +210,7 @@ func (s *scene) show(ctx context.Context, alice *harness.Person, broker string) 
 var errOver = errors.New("the time is over")
 
 // rules are the device rules of the demo.
-const rules = `
-- topic: sensors/{site}/{device}/{reading}
+const rules = `- topic: sensors/{site}/{device}/{reading}
   name: Weather station
   space: Home
   class: telemetry
