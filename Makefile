@@ -165,14 +165,15 @@ release: go-version ## stripped Linux binaries for every supported processor in 
 	done
 
 .PHONY: bench
-bench: build release $(DENDRITE) ## how fast and how small: one line a figure; ONLY=intake,broker for some of them
+bench: build release $(DENDRITE) ## how fast and how small, calls included: one line a figure; ONLY=intake,broker or ONLY=calls for some
 	@$(MOSQUITTO) || \
 		echo "bench: no mosquitto here (Debian package mosquitto); the figure that needs it will be missing" >&2
 	@go build -trimpath -o bin/ ./test/bench ./test/bench/baseline
 	@mkdir -p bin/figures
-	bin/bench $(if $(ONLY),-only $(ONLY)) $(BENCHFLAGS) | tee $(if $(ONLY),/dev/null,bin/figures/bench.tsv)
+	@[ "$(ONLY)" = calls ] || bin/bench $(if $(ONLY),-only $(ONLY)) $(BENCHFLAGS) | tee $(if $(ONLY),/dev/null,bin/figures/bench.tsv)
 	@if [ -z "$(ONLY)" ]; then \
 		go test -tags bench -count=1 -v -run '^TestFigures$$' ./gateway/ | { grep -v '^=== ' || true; } | tee bin/figures/discovery.tsv; fi
+	@if [ -z "$(ONLY)" ] || [ "$(ONLY)" = calls ]; then $(MAKE) --no-print-directory bench-calls ONLY= BENCHFLAGS=; fi
 
 .PHONY: bench-turn
 bench-turn: build ## the TURN relay beside coturn and pion/turn, twenty minutes; ONLY=relay,memory ROUNDS=1
@@ -182,6 +183,12 @@ bench-turn: build ## the TURN relay beside coturn and pion/turn, twenty minutes;
 	if [ -n "$$missing" ] && [ "$${CI:-}" = true ]; then exit 1; fi
 	@go build -trimpath -o bin/ ./test/turnbench ./test/turnbench/pionserver
 	bin/turnbench $(if $(ONLY),-only $(ONLY)) $(if $(ROUNDS),-rounds $(ROUNDS)) $(BENCHFLAGS) | tee $(if $(ONLY),/dev/null,bin/figures/turn.tsv)
+
+.PHONY: bench-calls
+bench-calls: build $(DENDRITE) bin/go2rtc ## calls whose media goes through gatepost, one beside go2rtc, eight minutes; FOR=10s ONLY=setup,cpu
+	@mkdir -p bin/figures
+	@go build -trimpath -o bin/ ./test/callbench
+	bin/callbench $(if $(ONLY),-only $(ONLY)) $(if $(FOR),-length $(FOR)) $(BENCHFLAGS) | tee $(if $(ONLY),/dev/null,bin/figures/calls.tsv)
 
 .PHONY: fault
 fault: build $(DENDRITE) $(PAHO) ## what survives kills, outages and full disks: about half an hour; FAULT_SCALE=0.1, ONLY=Flood
