@@ -231,6 +231,7 @@ func call(t *testing.T, announce string) (*leg, *person) {
 }
 
 func TestAPersonCallsAndHearsTheTone(t *testing.T) {
+	t.Parallel()
 	_, p := call(t, "tone:1000")
 	if f := p.frequency(); math.Abs(f-1000) > 20 {
 		t.Errorf("%f Hz are heard", f)
@@ -238,6 +239,7 @@ func TestAPersonCallsAndHearsTheTone(t *testing.T) {
 }
 
 func TestAPersonIsCalledAndHearsTheTone(t *testing.T) {
+	t.Parallel()
 	l, p := open(t, engine(t, everywhere), "tone:440"), newPerson(t)
 	l.Do(voip.Record{}, voip.LegPrepare{})
 	o := says[voip.LegOffered](l)
@@ -252,6 +254,7 @@ func TestAPersonIsCalledAndHearsTheTone(t *testing.T) {
 
 // js-sdk holds with sendonly; an answer of sendrecv is refused by browsers.
 func TestHoldAndUnhold(t *testing.T) {
+	t.Parallel()
 	l, p := call(t, "tone:1000")
 	offer := p.describe(p.CreateOffer(nil))
 	for _, step := range []struct{ theirs, ours string }{{"sendonly", "recvonly"}, {"sendrecv", "sendrecv"}} {
@@ -268,6 +271,7 @@ func TestHoldAndUnhold(t *testing.T) {
 }
 
 func TestICERestart(t *testing.T) {
+	t.Parallel()
 	l, p := call(t, "tone:1000")
 	l.Do(voip.Record{}, voip.LegNegotiate{Desc: p.describe(p.CreateOffer(&webrtc.OfferOptions{ICERestart: true}))})
 	a := says[voip.LegNegotiated](l)
@@ -276,6 +280,7 @@ func TestICERestart(t *testing.T) {
 }
 
 func TestKeysAreHeard(t *testing.T) {
+	t.Parallel()
 	l, p := call(t, "tone:1000")
 	p.frequency() // both sides have their keys now: what is sent earlier is lost
 	seq := uint16(100)
@@ -394,6 +399,7 @@ func TestAnnouncements(t *testing.T) {
 
 // An announcement that is over ends the call.
 func TestAFileIsPlayedOnce(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "short.wav")
 	if err := os.WriteFile(path, wav(8000, 1, make([]int16, 800)...), 0o600); err != nil {
 		t.Fatal(err)
@@ -414,6 +420,9 @@ func FuzzDescription(f *testing.F) {
 		}
 		if strings.Contains(out, "\na=candidate:") {
 			t.Errorf("a refused candidate is left in %q", out)
+		}
+		if len(text) > voip.MaxSDP {
+			t.Errorf("%d bytes are taken", len(text))
 		}
 		if _, _, err := mirrored(text, out); err != nil {
 			t.Error(err)

@@ -46,6 +46,7 @@ func engineWith(t *testing.T, cfg Config) *Engine {
 
 // A device such as one with libpeer waits for the other side to begin with DTLS.
 func TestPassiveOfferIsAnsweredActive(t *testing.T) {
+	t.Parallel()
 	l, p := open(t, engine(t, everywhere), "tone:1000"), newPerson(t)
 	offer := p.describe(p.CreateOffer(nil))
 	offer.SDP = strings.ReplaceAll(offer.SDP, "a=setup:actpass", "a=setup:passive")
@@ -57,6 +58,7 @@ func TestPassiveOfferIsAnsweredActive(t *testing.T) {
 
 // Browsers close DTLS just before their hangup arrives: the call goes on until then.
 func TestClosedDTLSIsNoEnd(t *testing.T) {
+	t.Parallel()
 	l, p := call(t, "tone:1000")
 	p.frequency()
 	offer := p.describe(p.CreateOffer(nil)) // of before
@@ -69,6 +71,7 @@ func TestClosedDTLSIsNoEnd(t *testing.T) {
 
 // All calls share one port, and each hears what is its own.
 func TestManyCallsOnOnePort(t *testing.T) {
+	t.Parallel()
 	e := engine(t, everywhere)
 	var wg sync.WaitGroup
 	for i := range 8 {
@@ -87,6 +90,7 @@ func TestManyCallsOnOnePort(t *testing.T) {
 func itoa(n int) string { return strconv.Itoa(n) }
 
 func TestOverTCP(t *testing.T) {
+	t.Parallel()
 	e := engineWith(t, Config{ListenUDP: "127.0.0.1:0", ListenTCP: "127.0.0.1:0"})
 	l := open(t, e, "tone:1000")
 	p := newPerson(t, func(s *webrtc.SettingEngine) { s.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeTCP4}) })
@@ -143,6 +147,7 @@ func TestTCPConnectionsAreBounded(t *testing.T) {
 }
 
 func TestIPv6(t *testing.T) {
+	t.Parallel()
 	e := engineWith(t, Config{ListenUDP: "[::1]:0"})
 	l := open(t, e, "tone:1000")
 	conn, err := net.ListenPacket("udp", "[::1]:0")
@@ -193,6 +198,7 @@ func TestNamesOfTheLocalNetwork(t *testing.T) {
 
 // A relay that does not answer holds nobody up.
 func TestASilentRelay(t *testing.T) {
+	t.Parallel()
 	relay, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -268,6 +274,7 @@ func listenSTUN(t *testing.T, pwd string) *stunOn {
 
 // A relayed address that is told in the midst of a call is checked, with what proves who asks.
 func TestRelaysThatComeLateAreChecked(t *testing.T) {
+	t.Parallel()
 	e := engine(t, everywhere)
 	l, p := open(t, e, "tone:1000"), newPerson(t)
 	p.calls(l)
@@ -294,6 +301,7 @@ func TestRelaysThatComeLateAreChecked(t *testing.T) {
 
 // The person's client moves to a way that is worth less: media follows it, and not before it was checked.
 func TestMediaFollowsTheOtherSide(t *testing.T) {
+	t.Parallel()
 	e := engine(t, everywhere)
 	l, p := open(t, e, "tone:1000"), newPerson(t)
 	p.calls(l)
@@ -330,6 +338,7 @@ func TestMediaFollowsTheOtherSide(t *testing.T) {
 
 // A person hears a tone instead of the device, in the codec of the call.
 func TestTonesAreHeard(t *testing.T) {
+	t.Parallel()
 	for _, codec := range []Codec{Opus(), PCMU(), PCMA()} {
 		t.Run(codec.name(), func(t *testing.T) {
 			cam := newCamera(Track{Codecs: []Codec{codec}})

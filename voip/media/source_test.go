@@ -126,6 +126,7 @@ func (p *person) seen(kind webrtc.RTPCodecType) (<-chan *rtp.Packet, <-chan *web
 // A picture goes through as it is, and goes on without a jump when the camera begins anew; what the person asks for reaches
 // the camera.
 func TestVideoIsForwarded(t *testing.T) {
+	t.Parallel()
 	cam := newCamera(Track{Codecs: []Codec{H264("4d0028")}}, Track{Codecs: []Codec{PCMA(), PCMU()}, Receives: true})
 	l, p := openSource(t, engine(t, everywhere), cam, &said{}), newPerson(t)
 	_, err := p.AddTransceiverFromKind(webrtc.RTPCodecTypeVideo, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly})
