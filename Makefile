@@ -22,6 +22,7 @@ AIORTC   := bin/aiortc-venv/installed
 INTERCOM := bin/intercom-venv/installed
 PHONE    := bin/calls-page/phone.bundle.js
 WEBPAGE  := bin/intercom-web/installed
+GO2RTC   := bin/go2rtc
 LINT     := bin/golangci-lint
 # True when mosquitto is here, or root could install it.
 MOSQUITTO := { command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
@@ -234,6 +235,12 @@ $(DENDRITE) &: test/dendrite/go.mod test/dendrite/go.sum test/dendrite/tools.go 
 	@go -C test/dendrite build -trimpath -ldflags "-s -w" -o ../../bin/ \
 		github.com/element-hq/dendrite/cmd/dendrite github.com/element-hq/dendrite/cmd/generate-keys
 	@touch $(DENDRITE)
+
+$(GO2RTC): test/go2rtc/go.mod test/go2rtc/go.sum test/go2rtc/tools.go | go-version
+	@echo "building go2rtc, a server of camera streams, for the tests"
+	@mkdir -p bin
+	@go -C test/go2rtc build -trimpath -ldflags "-s -w" -o ../../bin/ github.com/AlexxIT/go2rtc
+	@touch $(GO2RTC)
 
 # A Python environment of its own; nothing is built from source, every file has its hash.
 $(SYNAPSE): test/synapse/requirements.txt
