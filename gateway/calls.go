@@ -24,7 +24,8 @@ type CallRoom struct {
 	Room   ids.RoomID   `json:"-"`
 	Device ids.DeviceID `json:"device"`
 	Person ids.UserID   `json:"person"`
-	Self   ids.UserID   `json:"self"` // as whom we are in it
+	Self   ids.UserID   `json:"self"`                // as whom we are in it
+	Sealed bool         `json:"encrypted,omitempty"` // the bot is the party, since a ghost can't encrypt
 }
 
 const (
@@ -59,12 +60,12 @@ func (c *callRooms) get(id ids.RoomID) (CallRoom, bool) {
 	return at, ok
 }
 
-// of finds the room of a device and a person.
-func (c *callRooms) of(device ids.DeviceID, person ids.UserID) (CallRoom, bool) {
+// of finds the room of a device and a person, encrypted or not.
+func (c *callRooms) of(device ids.DeviceID, person ids.UserID, sealed bool) (CallRoom, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, at := range c.byRoom {
-		if at.Device == device && at.Person == person {
+		if at.Device == device && at.Person == person && at.Sealed == sealed {
 			return at, true
 		}
 	}
@@ -232,7 +233,7 @@ func phoneOf(d *Device, rules []*Rule) Phone {
 // know tells the other goroutines of a device. The router goroutine calls it.
 func (g *Gateway) know(d *Device) {
 	rules := g.rulesOf(d)
-	g.directory.put(d, encryptionOf(rules))
+	g.directory.put(d, encryptionOf(rules), g.private.places(d))
 	g.phones.put(phoneOf(d, rules))
 }
 
@@ -263,7 +264,7 @@ func isCall(eventType string) bool {
 func (g *Gateway) called(ctx context.Context, e room.Event) func(*batch) {
 	nothing := func(*batch) {}
 	at, ok := g.callRooms.get(e.Room)
-	if !ok || g.cfg.Calls == nil {
+	if !ok || g.cfg.Calls == nil || at.Sealed && (!e.Encrypted || e.Trust == room.Untrusted) {
 		return nothing
 	}
 	may := false
@@ -300,8 +301,10 @@ func (g *Gateway) mayRing(ctx context.Context, at CallRoom) bool {
 // unfitForCalls says why a room is no place for calls between the two of at; "" when it is one.
 func unfitForCalls(state room.State, at CallRoom) string {
 	switch {
-	case state.Encrypted:
+	case state.Encrypted && !at.Sealed:
 		return "it is encrypted"
+	case !state.Encrypted && at.Sealed:
+		return "it is not encrypted"
 	case state.JoinRule != "invite" && state.JoinRule != "knock":
 		return "others can join"
 	}
@@ -319,6 +322,10 @@ func (g *Gateway) invitedToCall(ctx context.Context, e room.Event, self ids.User
 	who := g.who.Load()
 	device, ok := g.phoneOfUser(self)
 	if !ok || g.cfg.Calls == nil || !who.mayCall(e.Sender) || g.callRooms.full() {
+		return
+	}
+	if home, ok := g.directory.place(device); ok && g.encryption(home.room) == EncryptionRequire {
+		g.log.Info("a chat that is not encrypted is no place for calls", logkey.Room, string(e.Room), logkey.Device, device)
 		return
 	}
 	at := CallRoom{Room: e.Room, Device: device, Person: e.Sender, Self: self}
@@ -395,7 +402,8 @@ func (g *Gateway) CallRoomFor(ctx context.Context, device ids.DeviceID, person i
 	if !who.mayCall(person) {
 		return CallRoom{}, fmt.Errorf("%s may not be called: neither an owner nor a member with power %d", person, Operate.Power())
 	}
-	if at, ok := g.callRooms.of(device, person); ok {
+	sealed := g.callsSealed(device)
+	if at, ok := g.callRooms.of(device, person, sealed); ok {
 		return at, nil
 	}
 	if g.callRooms.full() {
@@ -405,7 +413,10 @@ func (g *Gateway) CallRoomFor(ctx context.Context, device ids.DeviceID, person i
 	if !ok {
 		return CallRoom{}, fmt.Errorf("%s can't be called", device)
 	}
-	at := CallRoom{Device: device, Person: person, Self: who.user(device)}
+	at := CallRoom{Device: device, Person: person, Self: who.user(device), Sealed: sealed}
+	if sealed {
+		at.Self = who.bot
+	}
 	if at.Self != who.bot {
 		if err := g.rooms.ensureGhost(ctx, at.Self, device); err != nil {
 			return CallRoom{}, err
@@ -413,12 +424,18 @@ func (g *Gateway) CallRoomFor(ctx context.Context, device ids.DeviceID, person i
 	}
 	var err error
 	at.Room, err = g.matrix.CreateRoom(ctx, room.Create{
-		As: at.Self, Direct: true, Name: title(f.Name), Federate: !strings.HasSuffix(string(person), ":"+who.server), Invite: []ids.UserID{person},
+		As: at.Self, Direct: true, Encrypt: sealed, Name: title(f.Name), Federate: !strings.HasSuffix(string(person), ":"+who.server), Invite: []ids.UserID{person},
 	})
 	if err != nil {
 		return CallRoom{}, fmt.Errorf("call room: %w", err)
 	}
 	return at, g.keepCallRoom(at)
+}
+
+// callsSealed says whether calls of a device are made in encrypted rooms: where its own room is one.
+func (g *Gateway) callsSealed(device ids.DeviceID) bool {
+	at, ok := g.directory.place(device)
+	return ok && (g.encryption(at.room).makes() || g.rooms.have(at.room).Sealed)
 }
 
 // SendCall makes an event of a call durable and puts it on its way. After lifetime (0: a minute) it is not sent any more.

@@ -34,11 +34,13 @@ func newDirectory() *directory {
 	return &directory{devices: map[ids.DeviceID][]place{}, rooms: map[ids.RoomKey][]ids.DeviceID{}, byRoom: map[ids.RoomID]ids.RoomKey{}}
 }
 
-func (d *directory) put(v *Device, e Encryption) {
+// put has a device at its home and where it speaks besides, with the encryption that its rules ask for, and at more.
+func (d *directory) put(v *Device, e Encryption, more []place) {
 	places := append([]place{v.home()}, v.also...)
 	for i := range places {
 		places[i].encryption = e
 	}
+	places = append(places, more...)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, old := range d.devices[v.ID] {

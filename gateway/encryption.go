@@ -33,8 +33,11 @@ func (e Encryption) makes() bool { return e >= EncryptionDefault }
 // encryption is what the room of key is to be: what any of its devices asks for at most. Spaces, in which nothing is said,
 // are never encrypted.
 func (g *Gateway) encryption(key ids.RoomKey) Encryption {
-	if strings.HasPrefix(string(key), "space/") || strings.HasPrefix(string(key), callLane) {
+	if strings.HasPrefix(string(key), "space/") || strings.HasPrefix(string(key), callLane) || strings.HasPrefix(string(key), chatLane) {
 		return EncryptionOff
+	}
+	if strings.HasPrefix(string(key), privateLane) {
+		return EncryptionRequire
 	}
 	most := g.directory.encryption(key)
 	if most == EncryptionUnset {

@@ -265,6 +265,9 @@ func (m *memRooms) CreateRoom(_ context.Context, c room.Create) (ids.RoomID, err
 	defer m.mu.Unlock()
 	m.made++
 	id := ids.RoomID(fmt.Sprintf("!%d", m.made))
+	if c.Encrypt {
+		m.encrypted[id] = true
+	}
 	m.aliases["#"+c.Alias+":x"] = room.Found{Room: id, Creator: "@gatepost:x", Token: c.Token}
 	if len(c.Invite) > 0 {
 		m.calls = append(m.calls, fmt.Sprintf("with %v", c.Invite))

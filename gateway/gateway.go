@@ -33,6 +33,7 @@ type Config struct {
 	Ghosts     bool       // each device has a user of its own (appservice mode)
 	Echoes     bool       // what we publish comes back to us (outside broker)
 	Encryption Encryption // of rooms whose devices do not say; EncryptionUnset is EncryptionOff
+	Private    bool       // people may have encrypted rooms of their own: the bot can encrypt
 	Control    string     // localpart of the control room's alias; "" is "gatepost"
 	People     People
 	Zone       *time.Location // of times that people read; nil: UTC
@@ -106,6 +107,8 @@ type Gateway struct {
 	directory *directory
 	phones    *phones
 	callRooms *callRooms
+	private   *privateRooms
+	chats     *chats
 	callsTold bool // since the last BatchDone; the inbox goroutine's
 	rooms     *provisioner
 	sender    *sender
@@ -161,6 +164,12 @@ func New(cfg Config) (*Gateway, error) {
 	g.setPeople(cfg.People, cfg.Zone)
 	var err error
 	if g.devices, err = loadDevices(g.store); err != nil {
+		return nil, err
+	}
+	if g.private, err = loadPrivateRooms(g.store); err != nil {
+		return nil, err
+	}
+	if g.chats, err = loadChats(g.store, g.directory); err != nil {
 		return nil, err
 	}
 	for _, d := range g.devices.byID {

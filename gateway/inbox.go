@@ -108,7 +108,7 @@ func (g *Gateway) handle(ctx context.Context, e room.Event) error {
 			return ctx.Err() // it stays
 		}
 		if e.Type == "m.room.member" {
-			f = g.invited(ctx, e, who)
+			f = g.moved(ctx, e, who)
 		}
 	case isCall(e.Type):
 		f = g.called(ctx, e)
@@ -139,12 +139,24 @@ func (g *Gateway) handle(ctx context.Context, e room.Event) error {
 	})
 }
 
-// invited lets one of ours join a room of ours again that it was thrown out of, or a chat to call a device. Invitations to
+// moved follows who comes and goes.
+func (g *Gateway) moved(ctx context.Context, e room.Event, who *identity) func(*batch) {
+	if f := g.leftChat(ctx, e); f != nil {
+		return f
+	}
+	if f := g.leftPrivate(e); f != nil {
+		return f
+	}
+	return g.invited(ctx, e, who)
+}
+
+// invited lets one of ours join a room of ours again that it was thrown out of, or a chat. Invitations to
 // other rooms are not for us.
 func (g *Gateway) invited(ctx context.Context, e room.Event, who *identity) func(*batch) {
 	nothing := func(*batch) {}
 	var c struct {
 		Membership string `json:"membership"`
+		Direct     bool   `json:"is_direct"`
 	}
 	user := ids.UserID(*e.StateKey)
 	if !who.ours(user) || who.ours(e.Sender) || json.Unmarshal(e.Content, &c) != nil || c.Membership != "invite" {
@@ -154,7 +166,12 @@ func (g *Gateway) invited(ctx context.Context, e room.Event, who *identity) func
 	defer cancel()
 	key, ok := g.directory.key(e.Room)
 	if !ok {
-		if g.invitedToCall(jctx, e, user); ctx.Err() != nil {
+		if _, phone := g.phoneOfUser(user); phone || user != who.bot {
+			g.invitedToCall(jctx, e, user)
+		} else if c.Direct {
+			g.invitedToChat(jctx, e)
+		}
+		if ctx.Err() != nil {
 			return nil
 		}
 		return nothing
@@ -182,6 +199,12 @@ func (g *Gateway) message(ctx context.Context, e room.Event) func(*batch) {
 	devices, _ := g.directory.in(key)
 	to := c.RelatesTo.InReplyTo.EventID
 	text := spoken(c.Body, to != "")
+	if person, ok := g.chats.with(e.Room); ok {
+		return g.chatted(ctx, e, person, text)
+	}
+	if names, ok := asksPrivate(text); ok {
+		return g.privately(ctx, e, key, names)
+	}
 	about, said, mentioned := g.mentioned(c.Mentions.Users, text, devices)
 	if mentioned {
 		text = said

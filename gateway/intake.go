@@ -234,6 +234,7 @@ func (g *Gateway) routeWaiting(b *batch) {
 
 // seal adds what the messages in b have changed of devices and marks.
 func (g *Gateway) seal(b *batch) {
+	g.copyPrivate(b)
 	b.change.Put = append(b.change.Put, g.devices.flush()...)
 	if g.finder != nil {
 		b.change.Put = g.finder.host.Flush(b.change.Put)

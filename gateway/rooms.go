@@ -153,8 +153,10 @@ func (p *provisioner) list() map[ids.RoomKey]room.Have {
 // ensure makes the room of key what it should be for device to speak in it ("": for the bot), and says where it is. The
 // error has errNoRoom in it when nobody can speak there, and not only this device.
 func (p *provisioner) ensure(ctx context.Context, key ids.RoomKey, device ids.DeviceID) (ids.RoomID, error) {
-	if id, ok := strings.CutPrefix(string(key), callLane); ok {
-		return ids.RoomID(id), nil
+	for _, chat := range [...]string{callLane, chatLane} {
+		if id, ok := strings.CutPrefix(string(key), chat); ok {
+			return ids.RoomID(id), nil
+		}
 	}
 	who := p.g.who.Load()
 	_, at := p.g.directory.in(key)
@@ -164,6 +166,8 @@ func (p *provisioner) ensure(ctx context.Context, key ids.RoomKey, device ids.De
 		name = "gatepost"
 	case strings.HasPrefix(s, "space/"):
 		name = strings.TrimPrefix(s, "space/")
+	case strings.HasPrefix(s, privateLane):
+		name = privateName
 	case name == "": // its devices are gone, but something is still to be said
 		name = s[strings.IndexByte(s, '/')+1:]
 	}
@@ -189,6 +193,9 @@ func (p *provisioner) ensure(ctx context.Context, key ids.RoomKey, device ids.De
 	}
 	w := who.want(key, name, parent, ghost)
 	w.Encrypt = encrypt
+	if own, ok := p.g.private.get(key); ok {
+		w.People = who.alone(own.Person)
+	}
 	e := p.entry(key)
 	e.work.Lock()
 	defer e.work.Unlock()
@@ -364,6 +371,16 @@ func atOnce(people map[ids.UserID]int, server string) []ids.UserID {
 
 // So often an alias may be in use although it leads nowhere, before another one is taken.
 const maxTaken = 5
+
+// callBack makes the next ensure invite a person again who may have left.
+func (p *provisioner) callBack(key ids.RoomKey, person ids.UserID) {
+	e := p.entry(key)
+	e.work.Lock()
+	defer e.work.Unlock()
+	have := *e.have.Load()
+	have.Invited = slices.DeleteFunc(slices.Clone(have.Invited), func(u ids.UserID) bool { return u == person })
+	e.have.Store(&have)
+}
 
 // rejoin makes the next ensure bring a ghost back into its room; false when it was not known to be there.
 func (p *provisioner) rejoin(key ids.RoomKey, ghost ids.UserID) bool {

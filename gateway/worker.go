@@ -44,6 +44,9 @@ func (w *worker) sendNext(ctx context.Context, key ids.RoomKey) rest {
 	if r.Post.Kind == lane.Pin {
 		return w.pin(ctx, id, r, t, user)
 	}
+	if at, ok := g.callRooms.get(id); ok {
+		user = at.Self
+	}
 	sealed, err := w.seal(ctx, id, user, r)
 	if err != nil {
 		return w.noRoom(ctx, r, t, user, err)

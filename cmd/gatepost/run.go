@@ -207,7 +207,7 @@ func (d *daemon) buildGateway() error {
 	cfg := gateway.Config{
 		Store: d.store, Matrix: d.matrix, Clock: d.matrix, Rules: d.rules,
 		ServerName: d.cfg.Matrix.ServerName, Bot: d.cfg.Matrix.Bot(), Ghosts: d.cfg.Matrix.Mode == config.ModeAppservice,
-		Encryption: encryption(d.cfg.Matrix.Encryption), Control: d.cfg.Matrix.ControlRoom, People: people(d.cfg), Zone: d.cfg.Timezone, Log: d.p.Log, Metrics: d.metrics,
+		Encryption: encryption(d.cfg.Matrix.Encryption), Private: encrypts(d.cfg), Control: d.cfg.Matrix.ControlRoom, People: people(d.cfg), Zone: d.cfg.Timezone, Log: d.p.Log, Metrics: d.metrics,
 		Beat: d.health.Beat,
 	}
 	if c := d.cfg.Card; c != nil {

@@ -109,7 +109,7 @@ func (s *sealedSite) say(ctx context.Context, topic string, n int) error {
 func (s *sealedSite) cost(ctx context.Context) error {
 	side := func(kind, event string) func() (float64, error) {
 		return func() (float64, error) {
-			topic := kind + "/" + kind + "-door/event" // two devices with two rooms
+			topic := kind + "/" + kind + "-door/event"   // two devices with two rooms
 			if err := s.say(ctx, topic, 1); err != nil { // the room is there
 				return 0, err
 			}
