@@ -362,8 +362,33 @@ func (d *Device) ruledView(v *card.View) {
 			continue // too large for a line; kept for pictures
 		}
 		label := name[strings.LastIndexByte(name, '/')+1:]
-		v.Lines = append(v.Lines, card.Line{Label: title(label), Value: card.Value(&convention.Reading{Kind: convention.Text}, title(r.Value)), At: r.At})
+		v.Lines = append(v.Lines, card.Line{Label: title(label), Value: card.Value(&convention.Reading{Kind: convention.Text}, title(plainValue(r.Value))), At: r.At})
 	}
+}
+
+// maxMembers is how many members of a JSON object a card's line lists.
+const maxMembers = 6
+
+// plainValue is a payload as a line for people: the members of a JSON object without its braces, anything else as it is.
+func plainValue(v string) string {
+	var members map[string]any
+	d := json.NewDecoder(strings.NewReader(v))
+	d.UseNumber()
+	if !strings.HasPrefix(v, "{") || d.Decode(&members) != nil || d.More() {
+		return v
+	}
+	var out []string
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		switch m := members[name].(type) {
+		case nil, map[string]any, []any: // no line can show it
+		default:
+			out = append(out, fmt.Sprintf("%s %v", name, m))
+		}
+	}
+	if len(out) > maxMembers {
+		out = append(out[:maxMembers], "…")
+	}
+	return strings.Join(out, ", ")
 }
 
 // stateWords are the states of a command as a card says them.

@@ -195,3 +195,19 @@ func TestCardsKeepTheirPace(t *testing.T) {
 		}
 	})
 }
+
+func TestPlainValue(t *testing.T) {
+	for v, want := range map[string]string{
+		"21.5":                           "21.5",
+		"open {door}":                    "open {door}",
+		"{broken":                        "{broken",
+		`{"b":2.50,"a":"x","c":true}`:    "a x, b 2.50, c true",
+		`{"a":null,"b":{"c":1},"d":[1]}`: "",
+		`{"a":1} and more`:               `{"a":1} and more`,
+		`{"a":1,"b":1,"c":1,"d":1,"e":1,"f":1,"g":1}`: "a 1, b 1, c 1, d 1, e 1, f 1, …",
+	} {
+		if got := plainValue(v); got != want {
+			t.Errorf("%s: %q, want %q", v, got, want)
+		}
+	}
+}
