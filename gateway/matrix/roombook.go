@@ -48,7 +48,8 @@ func (b *roomBook) get(id ids.RoomID) *bookedRoom {
 	return b.rooms[id]
 }
 
-// encrypted says whether a room is encrypted, and asks the homeserver as a user who is in it when nothing is known yet.
+// encrypted says whether a room is encrypted. When nothing is known yet it asks the homeserver as the bot, and where that is not in
+// the room as user.
 func (b *roomBook) encrypted(ctx context.Context, id ids.RoomID, user ids.UserID) (bool, error) {
 	b.mu.Lock()
 	r := b.rooms[id]
@@ -58,9 +59,15 @@ func (b *roomBook) encrypted(ctx context.Context, id ids.RoomID, user ids.UserID
 		return is, nil
 	}
 	var content object
-	err := b.c.do(ctx, request{
-		endpoint: epState, method: http.MethodGet, path: mautrix.ClientURLPath{"v3", "rooms", id, "state", kindEncryption, ""}, as: user, into: &content,
-	})
+	var err error
+	for _, who := range []ids.UserID{b.c.bot, user} { // a device's ghost may never have been needed: the bot speaks
+		err = b.c.do(ctx, request{
+			endpoint: epState, method: http.MethodGet, path: mautrix.ClientURLPath{"v3", "rooms", id, "state", kindEncryption, ""}, as: who, into: &content,
+		})
+		if lane.OutcomeOf(err).Code != "M_FORBIDDEN" {
+			break
+		}
+	}
 	switch o := lane.OutcomeOf(err); {
 	case err == nil:
 		return true, b.turnedOn(id, content)
