@@ -84,8 +84,9 @@ func (e *engine) toDevice(ctx context.Context, mach *crypto.OlmMachine, raw json
 }
 
 // decrypt reads an m.room.encrypted event. Errors: room.ErrNoKeys, ErrWithheld, ErrUnreadable, or an outcome of what had to be
-// asked for. What it gives has the type, the content and the trust of what was said.
-func (e *engine) decrypt(ctx context.Context, in room.Event) (out room.Event, err error) {
+// asked for. What it gives has the type, the content and the trust of what was said. An event that is news, and not one that is
+// looked at again, may be a step of a verification.
+func (e *engine) decrypt(ctx context.Context, in room.Event, news bool) (out room.Event, err error) {
 	mach, err := e.machine()
 	if err != nil {
 		return in, err
@@ -112,7 +113,7 @@ func (e *engine) decrypt(ctx context.Context, in room.Event) (out room.Event, er
 	if err := e.store.Flush(ctx); err != nil {
 		return in, err
 	}
-	return e.opened(in, clear)
+	return e.opened(in, clear, news)
 }
 
 // refreshKnown asks for the devices of a sender whose devices changed.
@@ -121,7 +122,7 @@ func (e *engine) refreshKnown(ctx context.Context, mach *crypto.OlmMachine, send
 }
 
 // opened is what the gateway sees of a decrypted event, checked as any other.
-func (e *engine) opened(in room.Event, clear *event.Event) (room.Event, error) {
+func (e *engine) opened(in room.Event, clear *event.Event, news bool) (room.Event, error) {
 	content := clear.Content.VeryRaw
 	var o object
 	if json.Unmarshal(content, &o) != nil || o == nil || len(content) > maxContent || depth(content) > maxDepth {
@@ -132,7 +133,7 @@ func (e *engine) opened(in room.Event, clear *event.Event) (room.Event, error) {
 	out.Trust = trustOf(clear.Mautrix)
 	out.Encrypted = true
 	if concerns(out.Type, out.Content) {
-		if !e.c.own(out.Sender) {
+		if news && !e.c.own(out.Sender) {
 			e.keeper.take(verifyEvent{Type: out.Type, Sender: out.Sender, Room: out.Room, ID: out.ID, Content: out.Content})
 		}
 		out.Type = ""

@@ -134,7 +134,7 @@ func (c *Client) Event(ctx context.Context, in ids.RoomID, event ids.EventID) (e
 		return e, false, nil
 	}
 	if e.Type == kindEncrypted {
-		if clear, err := c.Decrypt(ctx, e); err == nil {
+		if clear, err := c.decrypt(ctx, e, false); err == nil {
 			e = clear
 		}
 	}

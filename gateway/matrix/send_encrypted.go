@@ -141,13 +141,17 @@ func (c *Client) findEncrypted(ctx context.Context, in ids.RoomID, r lane.Record
 	return e, ok, err
 }
 
-// Decrypt reads an event of type m.room.encrypted. What comes back has the type and the content of what was said, and
+// Decrypt reads an event of type m.room.encrypted that is news. What comes back has the type and the content of what was said, and
 // says how sure it is who said it. Errors: room.ErrNoKeys, ErrWithheld, ErrUnreadable; anything else passes.
 func (c *Client) Decrypt(ctx context.Context, e room.Event) (room.Event, error) {
+	return c.decrypt(ctx, e, true)
+}
+
+func (c *Client) decrypt(ctx context.Context, e room.Event, news bool) (room.Event, error) {
 	if c.engine == nil {
 		return e, room.ErrUnreadable
 	}
-	return c.engine.decrypt(ctx, e)
+	return c.engine.decrypt(ctx, e, news)
 }
 
 // declined is the only sentence that we say readable in an encrypted room. It is the same for everybody.

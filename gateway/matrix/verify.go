@@ -93,8 +93,12 @@ type verifications struct {
 type verification struct {
 	*sas.Flow
 	room ids.RoomID
-	told string // the state that changed was last called with
+	told string   // the state that changed was last called with
+	seen []string // what was handled; a step that comes twice is not one out of order
 }
+
+// The steps of a flow that are remembered: there are four, and a cancellation.
+const maxSteps = 8
 
 // concerns says whether an event is one for take. content may be of anything.
 func concerns(typ string, content json.RawMessage) bool {
@@ -138,6 +142,16 @@ func (v *verifications) take(ctx context.Context, e verifyEvent) error {
 	f := v.find(id)
 	if f == nil || f.Over() || f.Them.User != string(e.Sender) || f.room != e.Room {
 		return nil
+	}
+	step := e.Type + string(e.ID)
+	if e.Room == "" {
+		step = e.Type + string(e.Content)
+	}
+	if slices.Contains(f.seen, step) {
+		return nil
+	}
+	if len(f.seen) < maxSteps {
+		f.seen = append(f.seen, step)
 	}
 	out := f.Take(v.now(), e.Type, e.Content)
 	return v.follow(ctx, f, out)

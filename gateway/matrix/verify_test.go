@@ -135,6 +135,10 @@ func TestVerificationInARoom(t *testing.T) {
 		t.Fatalf("said %q", d.said)
 	}
 	d.event(start, startEvent)
+	d.event(start, startEvent) // again
+	if want := []string{"ready !r:x PHONE", "accept !r:x PHONE"}; !slices.Equal(d.said, want) {
+		t.Fatalf("said %q", d.said)
+	}
 	relation, _ := d.content["m.relates_to"].(map[string]any)
 	if relation["event_id"] != "$ask" || relation["rel_type"] != "m.reference" || d.content["transaction_id"] != nil {
 		t.Errorf("accept is %v", d.content)
