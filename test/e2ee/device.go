@@ -264,7 +264,12 @@ func (d *Device) Rotate(ctx context.Context, room string) error {
 
 // HoldKeys makes the device keep the key of what it says next in the room to itself until ReleaseKeys.
 func (d *Device) HoldKeys(ctx context.Context, room string) error {
-	return d.node.do(ctx, d.name, "holdKeys", map[string]any{"room": room}, nil)
+	return d.node.do(ctx, d.name, "holdKeys", map[string]any{"room": room, "silent": true}, nil)
+}
+
+// HoldKeysUntilAsked is HoldKeys of a device that answers who asks for the key, as clients do.
+func (d *Device) HoldKeysUntilAsked(ctx context.Context, room string) error {
+	return d.node.do(ctx, d.name, "holdKeys", map[string]any{"room": room, "silent": false}, nil)
 }
 
 // ReleaseKeys gives away the keys that HoldKeys kept.

@@ -81,16 +81,18 @@ async function rotate(device, { room }) {
   return { had: await device.machine.invalidateGroupSession(new RoomId(room)) };
 }
 
-// holdKeys keeps the keys of what is said next to itself, until releaseKeys gives them away.
-async function holdKeys(device, { room }) {
+// holdKeys keeps the keys of what is said next to itself, until releaseKeys gives them away. silent: from those who ask, too.
+async function holdKeys(device, { room, silent }) {
   await device.machine.invalidateGroupSession(new RoomId(room));
   device.held = [];
+  device.silent = silent;
   return {};
 }
 
 async function releaseKeys(device) {
   const held = device.held ?? [];
   device.held = undefined;
+  device.silent = false;
   for (const request of held) await device.perform(request);
   return { requests: held.length };
 }
@@ -162,10 +164,16 @@ async function askVerification(device, { user, room, to }) {
     const identity = await device.machine.getIdentity(new UserId(user));
     if (!identity) throw new Error(`${user} has no cross-signing keys`);
     const content = JSON.parse(identity.verificationRequestContent(methods()));
-    const event = await device.send(room, "m.room.message", content);
-    const request = identity.requestVerification(new RoomId(room), new EventId(event), methods());
-    device.flows.set(request.flowId, request);
-    return { flow: request.flowId };
+    let known;
+    device.asking = new Promise((done) => { known = done; });
+    try {
+      const event = await device.send(room, "m.room.message", content);
+      const request = identity.requestVerification(new RoomId(room), new EventId(event), methods());
+      device.flows.set(request.flowId, request);
+      return { flow: request.flowId };
+    } finally {
+      known();
+    }
   }
   const other = await device.machine.getDevice(new UserId(user), new DeviceId(to));
   if (!other) throw new Error(`${user} has no device ${to}`);

@@ -173,6 +173,7 @@ export class Device {
   async verification(room, event) {
     const { type, content } = event;
     if (!type.startsWith("m.key.verification.") && content?.msgtype !== "m.key.verification.request") return;
+    await this.asking; // an answer may be here before the machine knows what was asked
     await this.machine.receiveVerificationEvent(JSON.stringify({ ...event, room_id: room.id }), new RoomId(room.id));
     await this.flush();
   }
@@ -186,6 +187,7 @@ export class Device {
     const messages = [];
     const round = this.turn.then(async () => {
       for (const request of await this.machine.outgoingRequests()) {
+        if (this.silent && request.type === RequestType.ToDevice) continue; // answers to those who ask for keys
         if (request.type !== RequestType.RoomMessage) await this.perform(request);
         else if (!this.posting.has(request.id)) messages.push(request);
       }
