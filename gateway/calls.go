@@ -123,7 +123,8 @@ type Phone struct {
 	People  []ids.UserID // who is rung
 	AtOnce  bool         // all of them; else in turn
 	Timeout time.Duration
-	Max     time.Duration // the longest call
+	Max     time.Duration   // the longest call
+	Keys    map[rune]string // key of a telephone to command; never changed
 }
 
 type phoneTopic struct {
@@ -218,7 +219,7 @@ func phoneOf(d *Device, rules []*Rule) Phone {
 			}
 			f.Prefix = prefix
 		}
-		f.Media, f.Max = r.spec.Call.Media, r.spec.Call.Max
+		f.Media, f.Max, f.Keys = r.spec.Call.Media, r.spec.Call.Max, r.spec.Call.Keys
 		if ring := r.spec.Call.Ring; ring != nil {
 			f.People, f.AtOnce, f.Timeout = ring.People, ring.AtOnce, ring.Timeout
 			if ring.Topic != "" {

@@ -37,10 +37,11 @@ type RuleSpec struct {
 
 // CallSpec is how a device takes part in calls: it has a WebRTC stack of its own and signals over MQTT.
 type CallSpec struct {
-	Prefix string        // {captures}; of the topics PREFIX/call/in and PREFIX/call/out; "": the device says nothing of calls
-	Media  Media         // with Prefix empty, save for Libpeer
-	Max    time.Duration // the longest call
-	Ring   *RingSpec     // nil: the device calls nobody
+	Prefix string          // {captures}; of the topics PREFIX/call/in and PREFIX/call/out; "": the device says nothing of calls
+	Media  Media           // with Prefix empty, save for Libpeer
+	Max    time.Duration   // the longest call
+	Ring   *RingSpec       // nil: the device calls nobody
+	Keys   map[rune]string // key of a telephone to command, with Media: those of a call that is not ours count for nothing
 }
 
 // Media is what the gateway itself plays to whoever calls a device; one of its fields is set. The zero value is nothing.

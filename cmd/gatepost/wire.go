@@ -60,6 +60,7 @@ func ruleSpec(d config.Device) gateway.RuleSpec {
 		s.Call = &gateway.CallSpec{Prefix: c.MQTT + c.Libpeer, Max: d.MaxCall, Media: gateway.Media{
 			Announce: c.Announce, Record: c.Record, WHEP: c.WHEP, RTSP: c.RTSP, RTP: c.RTP, Libpeer: c.Libpeer != "",
 		}}
+		s.Call.Keys = keys(d)
 		if r := d.Ring; r != nil {
 			s.Call.Ring = &gateway.RingSpec{Topic: r.Topic, People: r.People, AtOnce: r.AtOnce, Timeout: r.Timeout}
 		}
@@ -79,6 +80,19 @@ func ruleSpec(d config.Device) gateway.RuleSpec {
 		s.Commands = append(s.Commands, k)
 	}
 	return s
+}
+
+// keys are the commands by the keys of a telephone: of a device whose calls go through us. What another says of keys is not
+// believed.
+func keys(d config.Device) map[rune]string {
+	if d.Call.MQTT != "" {
+		return nil
+	}
+	out := map[rune]string{}
+	for digit, command := range d.Keys {
+		out[rune(digit[0])] = command
+	}
+	return out
 }
 
 // checkWiring checks what the configuration's own package can't: rules, registration, broker. Nothing is started.

@@ -102,13 +102,8 @@ func (d *daemon) mediaLeg(spec gateway.Phone) (leg func(voip.Key, voip.Record, f
 	if err != nil {
 		return nil, nil, err
 	}
-	say := func(text string) {
-		if err := d.gateway.Note(spec.Device, text, nil); err != nil {
-			log.Error("a line about a call could not be stored", logkey.Error, err)
-		}
-	}
 	return func(key voip.Key, r voip.Record, tell func(voip.Event)) (voip.Leg, error) {
-		l, err := d.media.Open(media.Call{Record: r, Source: open(), Tell: tell, Say: say})
+		l, err := d.media.Open(media.Call{Record: r, Source: open(), Tell: tell, Say: d.noter(spec.Device), Digit: d.digit(spec, r)})
 		if err != nil {
 			return nil, err // a nil *Leg would be no nil Leg
 		}

@@ -18,7 +18,6 @@ type missing struct {
 // notYet lists what this version lacks, in one place. An entry goes away with the change that makes the key work.
 func notYet() []missing {
 	return []missing{
-		{path: "devices[].keys", text: "this version runs no commands by keys; the key has no effect"},
 		{path: "devices[].snapshot", text: "this version takes no pictures; the key has no effect"},
 	}
 }

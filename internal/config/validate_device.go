@@ -8,7 +8,7 @@ import (
 
 var (
 	captureForm = regexp.MustCompile(`\{[^{}/]*\}`)
-	digitForm   = regexp.MustCompile(`^[0-9A-D*#]$`)
+	digitForm   = regexp.MustCompile(`^[0-9A-D*]$`)
 )
 
 func (r *report) devices(c *Config) {
@@ -54,9 +54,17 @@ func (r *report) device(at string, d *Device) {
 		switch {
 		case r.failed[key]:
 		case !digitForm.MatchString(digit):
-			r.fail(key, "is not a key of a telephone: 0 to 9, A to D, * or #")
+			r.fail(key, "is not 0 to 9, A to D or *, the keys of a telephone; # confirms what is dangerous")
 		case !names[name]:
 			r.fail(key, "%s is not a command of this rule", quote(name))
+		}
+	}
+	if at := at + ".keys"; r.places.has(at) {
+		switch {
+		case d.Call == nil:
+			r.fail(at, "needs call too")
+		case d.Call.MQTT != "":
+			r.warn(at, "has no effect with call.mqtt: the keys of such a call do not pass through gatepost, and the device is not believed")
 		}
 	}
 	if c := d.Call; c != nil {

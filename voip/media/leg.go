@@ -32,8 +32,9 @@ type Call struct {
 	Source Source // the leg closes it
 	// Tell is told what the leg says.
 	Tell func(voip.Event)
-	// Digit is told of each key that the person presses, as our own decoder read it. It may block. Nil: nobody listens.
-	Digit func(rune)
+	// Digit is told of each key that the person presses, as our own decoder read it, one at a time. It may block for a moment,
+	// in which the leg does not end. Nil: nobody listens.
+	Digit func(l *Leg, key rune)
 	// Say tells the people in the device's room why a call can't be. It does not block. Nil: nobody listens.
 	Say func(text string)
 }
@@ -68,7 +69,7 @@ type Leg struct {
 
 func newLeg(e *Engine, c Call) *Leg {
 	if c.Digit == nil {
-		c.Digit = func(rune) {}
+		c.Digit = func(*Leg, rune) {}
 	}
 	if c.Say == nil {
 		c.Say = func(string) {}
@@ -153,7 +154,7 @@ func (l *Leg) pressed() {
 	for {
 		select {
 		case key := <-l.keys:
-			l.call.Digit(key)
+			l.call.Digit(l, key)
 		case <-l.ctx.Done():
 			return
 		}

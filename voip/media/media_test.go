@@ -64,7 +64,7 @@ func open(t *testing.T, e *Engine, announce string) *leg {
 	}
 	l := &leg{t: t, said: make(chan voip.Event, 100), keys: make(chan rune, 100)}
 	l.Leg, err = e.Open(Call{
-		Record: voip.Record{ID: "C1"}, Source: a.Source(), Digit: func(r rune) { l.keys <- r }, Tell: func(ev voip.Event) { l.said <- ev },
+		Record: voip.Record{ID: "C1"}, Source: a.Source(), Digit: func(_ *Leg, r rune) { l.keys <- r }, Tell: func(ev voip.Event) { l.said <- ev },
 	})
 	if err != nil {
 		t.Fatal(err)

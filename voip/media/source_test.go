@@ -74,7 +74,7 @@ func openSource(t *testing.T, e *Engine, src Source, words *said) *leg {
 	l := &leg{t: t, said: make(chan voip.Event, 100), keys: make(chan rune, 100)}
 	var err error
 	l.Leg, err = e.Open(Call{
-		Record: voip.Record{ID: "C1"}, Source: src, Digit: func(r rune) { l.keys <- r }, Tell: func(ev voip.Event) { l.said <- ev }, Say: words.say,
+		Record: voip.Record{ID: "C1"}, Source: src, Digit: func(_ *Leg, r rune) { l.keys <- r }, Tell: func(ev voip.Event) { l.said <- ev }, Say: words.say,
 	})
 	if err != nil {
 		t.Fatal(err)
