@@ -177,9 +177,10 @@ func (g *Gateway) alarmsChanged(d *Device) {
 // alarmRecord tells people that an alarm was raised, or is over. text is clean.
 func (g *Gateway) alarmRecord(id ids.DeviceID, in ids.RoomKey, name, alarm, text string, raised bool, now time.Time) lane.Record {
 	r := lane.Record{Lane: in, ID: ids.NewULID(now), Device: id, Class: lane.Alarm, Topic: name, At: now}
+	_, at := g.directory.in(in)
 	alarm, _ = media.Text([]byte(alarm), 200)
 	if raised {
-		r.Post = lane.Post{Kind: lane.Text, Text: "⚠ " + text, Values: map[string]string{"alarm": alarm, "raised": "true"}, Mentions: g.who.Load().everybody()}
+		r.Post = lane.Post{Kind: lane.Text, Text: "⚠ " + text, Values: map[string]string{"alarm": alarm, "raised": "true"}, Mentions: g.who.Load().everybody(at.space)}
 	} else {
 		r.Class = lane.Event
 		r.Post = lane.Post{Kind: lane.Notice, Text: "Over: " + text, Values: map[string]string{"alarm": alarm, "raised": "false"}}

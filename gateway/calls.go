@@ -103,8 +103,15 @@ func (g *Gateway) keepCallRoom(at CallRoom) error {
 	return nil
 }
 
-// mayCall says whether the configuration lets somebody call devices, and be called.
-func (i identity) mayCall(u ids.UserID) bool { return i.owner(u) || i.members[u] >= Operate.Power() }
+// mayCall says whether the configuration lets somebody call a device, and be called by it.
+func (g *Gateway) mayCall(u ids.UserID, device ids.DeviceID) bool {
+	at, _ := g.directory.place(device)
+	return g.who.Load().mayCall(u, at.space)
+}
+
+func (i identity) mayCall(u ids.UserID, space string) bool {
+	return i.people("", space)[u] >= Operate.Power()
+}
 
 // phones knows which devices can be called, and the topics on which they speak of calls. Safe for concurrent use.
 type phones struct {
@@ -288,7 +295,7 @@ func (g *Gateway) called(ctx context.Context, e room.Event) func(*batch) {
 
 // mayRing says whether calls ring in a call room as it is now.
 func (g *Gateway) mayRing(ctx context.Context, at CallRoom) bool {
-	if !g.who.Load().mayCall(at.Person) {
+	if !g.mayCall(at.Person, at.Device) {
 		return false
 	}
 	state, err := g.powers.get(ctx, at.Room, g.matrix, at.Self)
@@ -320,9 +327,8 @@ func unfitForCalls(state room.State, at CallRoom) string {
 // invitedToCall lets the ghost of a device that can be called, or the bot, follow a person into a chat of two. Into an
 // encrypted one it says how else to call, and leaves.
 func (g *Gateway) invitedToCall(ctx context.Context, e room.Event, self ids.UserID) {
-	who := g.who.Load()
 	device, ok := g.phoneOfUser(self)
-	if !ok || g.cfg.Calls == nil || !who.mayCall(e.Sender) || g.callRooms.full() {
+	if !ok || g.cfg.Calls == nil || !g.mayCall(e.Sender, device) || g.callRooms.full() {
 		return
 	}
 	if home, ok := g.directory.place(device); ok && g.encryption(home.room) == EncryptionRequire {
@@ -400,7 +406,7 @@ func (g *Gateway) callRoomChanged(ctx context.Context, e room.Event) error {
 // empty chat behind, no more. The error is for the log; it says what the homeserver refused.
 func (g *Gateway) CallRoomFor(ctx context.Context, device ids.DeviceID, person ids.UserID) (CallRoom, error) {
 	who := g.who.Load()
-	if !who.mayCall(person) {
+	if !g.mayCall(person, device) {
 		return CallRoom{}, fmt.Errorf("%s may not be called: neither an owner nor a member with power %d", person, Operate.Power())
 	}
 	sealed := g.callsSealed(device)
@@ -511,7 +517,7 @@ func (g *Gateway) callMe(ctx context.Context, e room.Event, key ids.RoomKey, a a
 			}
 		}
 	}
-	if !g.who.Load().mayCall(e.Sender) {
+	if _, at := g.directory.in(key); !g.who.Load().mayCall(e.Sender, at.space) {
 		return say(fmt.Sprintf("Calls are for owners, and for members with power %d or more.", Operate.Power()))
 	}
 	offset, known := g.cfg.Clock.Offset()

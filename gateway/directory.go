@@ -126,6 +126,7 @@ type identity struct {
 	control  string
 	owners   []ids.UserID
 	members  map[ids.UserID]int
+	sites    map[string]map[ids.UserID]int // members of some spaces alone, by the space's name
 	hours    map[ids.UserID]Hours
 	limits   []Limit
 	queue    bool           // commands wait for devices that can't be reached
@@ -165,18 +166,17 @@ func (i identity) alias(key ids.RoomKey) string {
 	}
 }
 
-// everybody is owners and members, in order.
-func (i identity) everybody() []ids.UserID {
-	out := slices.Concat(i.owners, slices.Collect(maps.Keys(i.members)))
-	slices.Sort(out)
-	return slices.Compact(out)
+// everybody is all who belong into the rooms of a space ("": rooms in none), in order.
+func (i identity) everybody(space string) []ids.UserID {
+	return slices.Sorted(maps.Keys(i.people("", space)))
 }
 
-// people are those who are invited to a room, with their power.
-func (i identity) people(key ids.RoomKey) map[ids.UserID]int {
+// people are those who are invited to a room that is in a space, or is one, with their power.
+func (i identity) people(key ids.RoomKey, space string) map[ids.UserID]int {
 	out := map[ids.UserID]int{}
 	if key != ids.ControlRoom {
 		maps.Copy(out, i.members)
+		maps.Copy(out, i.sites[space])
 	}
 	for _, o := range i.owners {
 		out[o] = 100
@@ -184,9 +184,9 @@ func (i identity) people(key ids.RoomKey) map[ids.UserID]int {
 	return out
 }
 
-// want is what a room should be. parent is the space's room, once there is one.
-func (i identity) want(key ids.RoomKey, name string, parent ids.RoomID, ghost ids.UserID) room.Want {
-	w := room.Want{Alias: i.alias(key), Name: name, Space: strings.HasPrefix(string(key), "space/"), Parent: parent, People: i.people(key)}
+// want is what a room should be. space is the name of the space that it is in, or is; parent is the space's room, once there is one.
+func (i identity) want(key ids.RoomKey, name, space string, parent ids.RoomID, ghost ids.UserID) room.Want {
+	w := room.Want{Alias: i.alias(key), Name: name, Space: strings.HasPrefix(string(key), "space/"), Parent: parent, People: i.people(key, space)}
 	if ghost != i.bot {
 		w.Ghost = ghost
 	}

@@ -192,6 +192,7 @@ type memRooms struct {
 	decrypt   func(room.Event) (room.Event, error)
 	mu        sync.Mutex
 	made      int                    // rooms
+	created   []room.Create          // the same, as asked for
 	n         int                    // events
 	calls     []string               // what changed something, in order
 	users     map[ids.UserID]string  // display names
@@ -264,6 +265,7 @@ func (m *memRooms) CreateRoom(_ context.Context, c room.Create) (ids.RoomID, err
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.made++
+	m.created = append(m.created, c)
 	id := ids.RoomID(fmt.Sprintf("!%d", m.made))
 	if c.Encrypt {
 		m.encrypted[id] = true

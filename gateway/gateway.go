@@ -55,11 +55,13 @@ const beatTime = 5 * time.Second
 
 // People are those who have to do with the devices.
 type People struct {
-	Owners  []ids.UserID         // power 100, the control room
-	Members map[ids.UserID]int   // others in the devices' rooms, with their power
-	Hours   map[ids.UserID]Hours // of members, in the zone of the gateway; one who is not there may ask always
-	Limits  []Limit              // of commands; the first that is about one counts
-	Queue   bool                 // a command for a device that can't be reached waits until it expires; else it is refused
+	Owners  []ids.UserID       // power 100, the control room
+	Members map[ids.UserID]int // others in the devices' rooms, with their power
+	// Sites are members of some spaces alone, by the space's name, with their power in its rooms.
+	Sites  map[string]map[ids.UserID]int
+	Hours  map[ids.UserID]Hours // of members, in the zone of the gateway; one who is not there may ask always
+	Limits []Limit              // of commands; the first that is about one counts
+	Queue  bool                 // a command for a device that can't be reached waits until it expires; else it is refused
 	// Verified makes commands of people count only when they were encrypted by a device of somebody whom we have verified.
 	Verified bool
 }
@@ -204,7 +206,7 @@ func New(cfg Config) (*Gateway, error) {
 }
 
 func (g *Gateway) setPeople(p People, zone *time.Location) {
-	g.who.Store(&identity{server: g.cfg.ServerName, bot: g.cfg.Bot, ghosts: g.cfg.Ghosts, control: g.cfg.Control, owners: slices.Clone(p.Owners), members: maps.Clone(p.Members), hours: maps.Clone(p.Hours), limits: slices.Clone(p.Limits), queue: p.Queue, verified: p.Verified, zone: cmp.Or(zone, time.UTC)})
+	g.who.Store(&identity{server: g.cfg.ServerName, bot: g.cfg.Bot, ghosts: g.cfg.Ghosts, control: g.cfg.Control, owners: slices.Clone(p.Owners), members: maps.Clone(p.Members), sites: maps.Clone(p.Sites), hours: maps.Clone(p.Hours), limits: slices.Clone(p.Limits), queue: p.Queue, verified: p.Verified, zone: cmp.Or(zone, time.UTC)})
 }
 
 func (g *Gateway) now() time.Time { return g.cfg.Now() }

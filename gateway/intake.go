@@ -314,7 +314,7 @@ func (g *Gateway) routeOne(b *batch, m topic.Message) {
 	r, posted := d.post(s, m, ids.NewULID(m.Time))
 	if posted {
 		if r.Class == lane.Alarm {
-			r.Post.Mentions = g.who.Load().everybody()
+			r.Post.Mentions = g.who.Load().everybody(d.Space)
 		}
 		b.change.Append = append(b.change.Append, r)
 	}

@@ -160,12 +160,13 @@ func (p *provisioner) ensure(ctx context.Context, key ids.RoomKey, device ids.De
 	}
 	who := p.g.who.Load()
 	_, at := p.g.directory.in(key)
-	name := at.roomName
+	name, space := at.roomName, at.space
 	switch s := string(key); {
 	case key == ids.ControlRoom:
 		name = "gatepost"
 	case strings.HasPrefix(s, "space/"):
 		name = strings.TrimPrefix(s, "space/")
+		space = name
 	case strings.HasPrefix(s, privateLane):
 		name = privateName
 	case name == "": // its devices are gone, but something is still to be said
@@ -191,7 +192,7 @@ func (p *provisioner) ensure(ctx context.Context, key ids.RoomKey, device ids.De
 			return "", err
 		}
 	}
-	w := who.want(key, name, parent, ghost)
+	w := who.want(key, name, space, parent, ghost)
 	w.Encrypt = encrypt
 	if own, ok := p.g.private.get(key); ok {
 		w.People = who.alone(own.Person)

@@ -152,9 +152,17 @@ func arguments(list []config.Arg) []convention.Arg {
 
 // people are owners and members, and what they may.
 func people(cfg *config.Config) gateway.People {
-	p := gateway.People{Owners: cfg.Matrix.Owners, Members: map[ids.UserID]int{}, Hours: map[ids.UserID]gateway.Hours{}, Verified: cfg.Commands.RequireVerified, Queue: cfg.Commands.Offline == config.OfflineQueue}
+	p := gateway.People{Owners: cfg.Matrix.Owners, Members: map[ids.UserID]int{}, Sites: map[string]map[ids.UserID]int{}, Hours: map[ids.UserID]gateway.Hours{}, Verified: cfg.Commands.RequireVerified, Queue: cfg.Commands.Offline == config.OfflineQueue}
 	for _, m := range cfg.Matrix.Members {
-		p.Members[m.User] = m.Power
+		if len(m.Spaces) == 0 {
+			p.Members[m.User] = m.Power
+		}
+		for _, space := range m.Spaces {
+			if p.Sites[space] == nil {
+				p.Sites[space] = map[ids.UserID]int{}
+			}
+			p.Sites[space][m.User] = m.Power
+		}
 		if m.Hours != (config.Hours{}) {
 			p.Hours[m.User] = m.Hours
 		}

@@ -70,9 +70,10 @@ func (m *Matrix) Bot() ids.UserID { return ids.UserID("@" + m.User + ":" + m.Ser
 
 // Member is a person with rights in the rooms.
 type Member struct {
-	User  ids.UserID `key:"user,required" want:"a Matrix user id, such as @bob:example.org"`
-	Power int        `key:"power"` // 0 to 100
-	Hours Hours      `key:"hours"` // zero: always
+	User   ids.UserID `key:"user,required" want:"a Matrix user id, such as @bob:example.org"`
+	Power  int        `key:"power"`  // 0 to 100
+	Hours  Hours      `key:"hours"`  // zero: always; the same wherever somebody is named
+	Spaces []string   `key:"spaces"` // names of those in whose rooms this is so; empty: everywhere
 }
 
 // MQTT is the embedded broker (Listen) or an outside one (URL); exactly one of the two is set.

@@ -143,7 +143,9 @@ func (r *report) people(m *Matrix) {
 	}
 	for i, member := range m.Members {
 		at := item("matrix.members", i)
-		once(at+".user", string(member.User))
+		if !r.elsewhere(m, i) {
+			once(at+".user", string(member.User))
+		}
 		if member.Power < 0 || member.Power > 100 {
 			r.fail(at+".power", "%d is not a power from 0 to 100", member.Power)
 		}
@@ -151,6 +153,33 @@ func (r *report) people(m *Matrix) {
 	if len(m.Owners) == 0 && !r.failed["matrix.owners"] {
 		r.warn("matrix.owners", "nobody is named: nobody is invited to the rooms or may run a dangerous command")
 	}
+}
+
+// elsewhere says whether member i is named for other spaces before, which is no mistake, and checks that it is.
+func (r *report) elsewhere(m *Matrix, i int) (again bool) {
+	member, at := m.Members[i], item("matrix.members", i)
+	for j, space := range member.Spaces {
+		if space == "" && !r.failed[item(at+".spaces", j)] {
+			r.fail(item(at+".spaces", j), "a space has a name")
+		}
+	}
+	for j, other := range m.Members[:i] {
+		before := item("matrix.members", j)
+		if other.User != member.User || len(other.Spaces) == 0 || len(member.Spaces) == 0 {
+			continue
+		}
+		again = true
+		for k, space := range member.Spaces {
+			if slices.Contains(other.Spaces, space) {
+				r.fail(item(at+".spaces", k), "%s is named twice for %s; first as %s on line %d", member.User, quote(space), before, r.places.line(before))
+			}
+		}
+		if other.Hours != member.Hours {
+			r.fail(at+".hours", "%s has other hours on line %d; they are the same everywhere", member.User, r.places.line(before))
+			break
+		}
+	}
+	return again
 }
 
 // local checks what concerns this machine only.

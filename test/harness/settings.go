@@ -15,6 +15,7 @@ type Settings struct {
 	Registration string   // appservice mode: the file
 	Owners       []string // user ids
 	Members      []string // user ids, with the default power
+	Sites        []string // more of matrix.members, each a YAML flow mapping
 	Encryption   string   // "": off
 	MQTT         string   // host:port of the embedded broker
 	WebSocket    string   // host:port of a second listener of it; "": none
@@ -37,10 +38,13 @@ func (s Settings) YAML() string {
 	if len(s.Owners) > 0 {
 		fmt.Fprintf(&b, "  owners: %s\n", quoted(s.Owners))
 	}
-	if len(s.Members) > 0 {
+	if len(s.Members)+len(s.Sites) > 0 {
 		b.WriteString("  members:\n")
 		for _, m := range s.Members {
 			fmt.Fprintf(&b, "    - {user: %q}\n", m)
+		}
+		for _, m := range s.Sites {
+			fmt.Fprintf(&b, "    - %s\n", m)
 		}
 	}
 	fmt.Fprintf(&b, "  encryption: %q\n", cmp.Or(s.Encryption, "off"))
