@@ -20,6 +20,8 @@ type Device struct {
 	Room      ids.RoomKey                  `json:"room"`
 	RoomName  string                       `json:"room_name"`
 	Space     string                       `json:"space,omitempty"`
+	About     string                       `json:"about,omitempty"`  // what it announced to be, for people
+	Kind      string                       `json:"kind,omitempty"`   // that it announced, or otherKind; "" nothing
 	Rules     map[string]map[string]string `json:"rules"`            // captures by topic of the rules that had messages of it
 	Readings  map[string]Reading           `json:"readings"`         // by topic
 	Alarms    map[string]RaisedAlarm       `json:"alarms,omitempty"` // of rules, and not over
@@ -102,7 +104,7 @@ func (d *Device) settle(rules *Rules) (changed bool) {
 }
 
 func (d *Device) home() place {
-	return place{name: d.Name, room: d.Room, roomName: d.RoomName, space: d.Space}
+	return place{name: d.Name, room: d.Room, roomName: d.RoomName, space: d.Space, about: d.About, kind: d.Kind}
 }
 
 // slot says when a message of telemetry at now may go to the room, so that there is at most one per every.

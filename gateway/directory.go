@@ -17,6 +17,8 @@ type place struct {
 	room     ids.RoomKey
 	roomName string
 	space    string
+	about    string // what it is: the topic of its own room; "" nobody knows
+	kind     string // convention.Kind, or otherKind; "" it announced nothing
 
 	encryption Encryption // what its rules ask for
 }
@@ -164,6 +166,16 @@ func (i identity) alias(key ids.RoomKey) string {
 	default:
 		return prefix + "r_" + ids.Hash(s)
 	}
+}
+
+// device is whose ghost a user is; "" nobody's.
+func (i identity) device(u ids.UserID) ids.DeviceID {
+	local, _ := strings.CutSuffix(string(u), ":"+i.server)
+	id, ok := strings.CutPrefix(local, "@"+prefix)
+	if !ok {
+		return ""
+	}
+	return ids.DeviceID(id)
 }
 
 // everybody is all who belong into the rooms of a space ("": rooms in none), in order.

@@ -145,9 +145,7 @@ func (g *Gateway) heard(b *batch, n *discovery.News, name string, now time.Time)
 	for _, id := range n.Changed {
 		g.settleFound(b, id, now)
 	}
-	for _, id := range n.Gone {
-		g.withdrawn(b, id, now)
-	}
+	gone := slices.Clone(n.Gone) // n is the host's, and forgetting them changes it
 	for _, r := range n.Readings {
 		g.commands.news(b, r.ID, r.Reading.Name, r.Text, now)
 	}
@@ -184,6 +182,9 @@ func (g *Gateway) heard(b *batch, n *discovery.News, name string, now time.Time)
 	if n.Topics {
 		b.after = append(b.after, f.ring)
 	}
+	for _, id := range gone {
+		g.withdrawn(b, id, now)
+	}
 	if at := f.host.Next(); !at.IsZero() {
 		g.arm(at)
 	}
@@ -208,7 +209,10 @@ func (g *Gateway) settleFound(b *batch, id ids.DeviceID, now time.Time) {
 	if strings.TrimSpace(name) == "" {
 		name = string(id)
 	}
-	at := place{name: name, room: ids.DeviceRoom(id), roomName: name, space: title(is.Is.Area)}
+	at := place{name: name, room: ids.DeviceRoom(id), roomName: name, space: title(is.Is.Area), about: aboutDevice(&is.Is), kind: kindOf(&is.Is)}
+	if d != nil && len(d.Rules) > 0 {
+		at.name, at.room, at.roomName, at.space = d.Name, d.Room, d.RoomName, d.Space
+	}
 	if !g.rooms.admit(at.room, at.space) {
 		g.Alert(fmt.Sprintf("%s can't have a room: there are %d rooms already.", name, maxRooms), "discovered rooms")
 		return
@@ -220,10 +224,10 @@ func (g *Gateway) settleFound(b *batch, id ids.DeviceID, now time.Time) {
 	case d == nil:
 		d = &Device{ID: id, Original: is.Original, Rules: map[string]map[string]string{}, Readings: map[string]Reading{}, Seen: now}
 		g.devices.byID[id] = d
-	case d.home() == at || len(d.Rules) > 0:
+	case d.home() == at:
 		return
 	}
-	d.Name, d.Room, d.RoomName, d.Space = at.name, at.room, at.roomName, at.space
+	d.Name, d.Room, d.RoomName, d.Space, d.About, d.Kind = at.name, at.room, at.roomName, at.space, at.about, at.kind
 	g.devices.dirty[id] = true
 	g.know(d)
 	b.change.Append = append(b.change.Append, roomRecord(d.Room, d.ID, now))
@@ -247,16 +251,25 @@ func (g *Gateway) forgetFound(b *batch, id ids.DeviceID) {
 	}
 }
 
-// withdrawn is told of a device that took everything back that it announced, and stayed away. Its room stays as it is.
+// withdrawn is told of a device that took everything back that it announced, and stayed away: it is removed, unless a rule
+// knows it too.
 func (g *Gateway) withdrawn(b *batch, id ids.DeviceID, now time.Time) {
 	d := g.devices.byID[id]
-	if d == nil {
-		return
+	switch {
+	case d == nil:
+		g.forgetFound(b, id)
+	case len(d.Rules) == 0:
+		g.remove(b, d, title(d.Name)+" withdrew its announcement and was removed. Its history stays here.", now)
+	default:
+		g.forgetFound(b, id)
+		d.About, d.Kind = "", ""
+		g.know(d)
+		g.devices.dirty[id] = true
+		b.change.Append = append(b.change.Append, lane.Record{
+			Lane: d.Room, ID: ids.NewULID(now), Device: id, Class: lane.Event, At: now,
+			Post: lane.Post{Kind: lane.Notice, Text: title(d.Name) + " does not announce itself any more; the rules that know it still count."},
+		})
 	}
-	b.change.Append = append(b.change.Append, lane.Record{
-		Lane: d.Room, ID: ids.NewULID(now), Device: id, Class: lane.Event, At: now,
-		Post: lane.Post{Kind: lane.Notice, Text: title(d.Name) + " does not announce itself any more. Its history stays here; `gatepost devices remove " + string(id) + "` forgets it."},
-	})
 }
 
 // foundRecord begins a record of a device that announced itself; ok is false if there is no such device.

@@ -429,8 +429,12 @@ func TestARemovedDeviceIsAskedAboutAgain(t *testing.T) {
 		w.announces("homeassistant/light/l1/config", "")
 		time.Sleep(11 * time.Minute)
 		synctest.Wait()
-		if got := w.devicePosts(); len(got) != 1 || !strings.Contains(got[0], "does not announce itself any more") {
+		want := []string{"notice: Lamp was removed. Its history stays here.", "notice: Lamp withdrew its announcement and was removed. Its history stays here."}
+		if got := w.devicePosts(); !slices.Equal(got, want) {
 			t.Errorf("posts %q", got)
+		}
+		if got := w.ids(); len(got) != 0 {
+			t.Errorf("devices %v", got)
 		}
 	})
 }

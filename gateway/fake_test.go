@@ -288,6 +288,10 @@ func (m *memRooms) SetState(_ context.Context, id ids.RoomID, typ, key string, c
 	return m.call("state %s %s %q %v", id, typ, key, content)
 }
 
+func (m *memRooms) Upload(_ context.Context, data []byte, mime, name string) (string, error) {
+	return "mxc://x/" + name, m.call("upload %s %s, %v", name, mime, len(data) > 100)
+}
+
 func (m *memRooms) SetPower(_ context.Context, id ids.RoomID, _, now map[ids.UserID]int) error {
 	return m.call("power %s %v", id, now)
 }

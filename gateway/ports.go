@@ -47,6 +47,8 @@ type Rooms interface {
 	Resolve(ctx context.Context, alias string) (f room.Found, ok bool, err error)
 	// SetState puts a state event as the bot. Idempotent.
 	SetState(ctx context.Context, id ids.RoomID, typ, key string, content any) error
+	// Upload puts a small picture on the homeserver, as the bot, and gives its mxc:// address.
+	Upload(ctx context.Context, data []byte, mime, name string) (string, error)
 	// SetPower brings the levels of people from before to now, and leaves all others in m.room.power_levels as they are.
 	SetPower(ctx context.Context, id ids.RoomID, before, now map[ids.UserID]int) error
 	// Pin makes event one of the room's pinned ones, as the bot, in the place of old ("" none). Idempotent.

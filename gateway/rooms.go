@@ -26,7 +26,8 @@ type provisioner struct {
 	mu     sync.Mutex
 	rooms  map[ids.RoomKey]*roomEntry
 	ghosts map[ids.UserID]string // display names that are set
-	pause  time.Time             // nothing is made before: the homeserver asked for it
+	looks  looks
+	pause  time.Time // nothing is made before: the homeserver asked for it
 }
 
 type roomEntry struct {
@@ -170,7 +171,9 @@ func (p *provisioner) ensure(ctx context.Context, key ids.RoomKey, device ids.De
 	case strings.HasPrefix(s, privateLane):
 		name = privateName
 	case name == "": // its devices are gone, but something is still to be said
-		name = s[strings.IndexByte(s, '/')+1:]
+		if name = p.have(key).Name; name == "" {
+			name = s[strings.IndexByte(s, '/')+1:]
+		}
 	}
 	var parent ids.RoomID
 	if at.space != "" {
@@ -183,7 +186,7 @@ func (p *provisioner) ensure(ctx context.Context, key ids.RoomKey, device ids.De
 		}
 	}
 	encrypt := p.g.encryption(key).makes()
-	ghost := who.user(device)
+	ghost := p.voice(key, device)
 	if encrypt || p.have(key).Sealed || p.g.sealed.has(key) { // the bot speaks there
 		ghost = who.bot
 	}
@@ -197,9 +200,13 @@ func (p *provisioner) ensure(ctx context.Context, key ids.RoomKey, device ids.De
 	if own, ok := p.g.private.get(key); ok {
 		w.People = who.alone(own.Person)
 	}
+	if strings.HasPrefix(string(key), "device/") && !encrypt && !p.have(key).Sealed && !p.g.sealed.has(key) {
+		w.Topic, w.Avatar = at.about, at.kind // readable also where messages are not
+	}
 	e := p.entry(key)
 	e.work.Lock()
 	defer e.work.Unlock()
+	p.farewell(key, &w, *e.have.Load())
 	for {
 		have := *e.have.Load()
 		s, missing := room.Next(w, have)
@@ -207,6 +214,12 @@ func (p *provisioner) ensure(ctx context.Context, key ids.RoomKey, device ids.De
 			return have.Room, nil
 		}
 		next, err := p.step(ctx, key, e, w, s)
+		if s.Do == room.SetAvatar && err != nil && ctx.Err() == nil && lane.OutcomeOf(err).Verdict != lane.Stop { // nothing waits for a picture
+			p.looks.rest(p.g.now())
+			p.g.log.Info("the picture of a room could not be set", logkey.Room, key, logkey.Error, err)
+			w.Avatar = have.Avatar
+			continue
+		}
 		if err != nil && (have.Room == "" || s.Do == room.Encrypt) { // nothing is said before a room is what it must be
 			err = fmt.Errorf("%w: %w", errNoRoom, err)
 		}
@@ -296,7 +309,18 @@ func (p *provisioner) perform(ctx context.Context, key ids.RoomKey, e *roomEntry
 		err = m.SetState(ctx, h.Room, "m.room.name", "", map[string]any{"name": w.Name})
 	case room.SetTopic:
 		err = m.SetState(ctx, h.Room, "m.room.topic", "", map[string]any{"topic": w.Topic})
+	case room.Leave:
+		err = m.Leave(ctx, h.Room, s.User)
+	case room.SetAvatar:
+		err = p.setAvatar(ctx, h.Room, w.Avatar)
+	case room.LeaveParent:
+		err = p.leaveSpace(ctx, h)
 	case room.SetParent:
+		if h.Parent != "" {
+			if err = p.leaveSpace(ctx, h); err != nil {
+				return h, err
+			}
+		}
 		via := []string{who.server}
 		if err = m.SetState(ctx, w.Parent, "m.space.child", string(h.Room), map[string]any{"via": via}); err == nil {
 			err = m.SetState(ctx, h.Room, "m.space.parent", string(w.Parent), map[string]any{"via": via, "canonical": true})

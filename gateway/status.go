@@ -88,23 +88,6 @@ func (g *Gateway) Rooms() []RoomStatus {
 	return out
 }
 
-// RemoveDevice forgets a device: its state goes, its room stays as it is. A rule that still matches makes it anew with its
-// next message. ErrNoDevice when there is none.
-func (g *Gateway) RemoveDevice(ctx context.Context, id ids.DeviceID) error {
-	if _, ok := g.directory.place(id); !ok {
-		return noDevice(id)
-	}
-	return g.inside(ctx, func(b *batch) {
-		delete(g.devices.byID, id)
-		delete(g.devices.dirty, id)
-		g.directory.remove(id)
-		g.forgetFound(b, id)
-		g.cards.forget(b, id)
-		g.phones.put(Phone{Device: id})
-		b.change.Put = append(b.change.Put, lane.Item{Space: spaceDevices, Key: string(id)})
-	})
-}
-
 func noDevice(id ids.DeviceID) error {
 	return refusal{ErrNoDevice, fmt.Sprintf("there is no device %q", id)}
 }

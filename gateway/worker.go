@@ -25,7 +25,7 @@ func (w *worker) sendNext(ctx context.Context, key ids.RoomKey) rest {
 	if !ok {
 		return rest{until: next}
 	}
-	user := g.who.Load().user(r.Device)
+	user := g.rooms.voice(key, r.Device)
 	t := g.tries.of(r)
 	if until, yes := g.tries.paused(user, now); yes {
 		w.giveBack(r, t)

@@ -3,6 +3,10 @@
 package test
 
 import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"image/png"
 	"slices"
 	"strings"
 	"testing"
@@ -48,5 +52,66 @@ func TestAnAlarmIsRaisedAndEndsWithARestartBetween(t *testing.T) {
 		if n != 1 {
 			t.Errorf("raised %d times", n)
 		}
+	})
+}
+
+// state is what a kind of state event of a room says, read by who; "" nothing.
+func state(who *harness.Person, room, kind, field string) (value string) {
+	who.View(func(rooms map[string]*harness.Room) {
+		var c map[string]any
+		if r := rooms[room]; r != nil && json.Unmarshal(r.State[kind], &c) == nil {
+			value, _ = c[field].(string)
+		}
+	})
+	return value
+}
+
+func TestARoomShowsItsDeviceAndIsArchived(t *testing.T) {
+	t.Parallel()
+	p := plan(t, "appservice", "")
+	p.set.Extra = "discovery: auto\n"
+	p.must(p.gate.Configure(p.set.YAML()))
+	p.openHomeserver()
+	p.must(p.gate.Start(p.ctx))
+	ctx, cancel := context.WithCancel(p.ctx)
+	done := make(chan error, 1)
+	go func() { done <- device.Lamp{Broker: p.broker, Name: "reading"}.Run(ctx) }()
+	room := p.roomNamed(p.alice, "Reading lamp")
+	space := p.roomNamed(p.alice, "Living room")
+	await := func(what string, cond func(rooms map[string]*harness.Room) bool) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(p.ctx, patience)
+		defer cancel()
+		p.must(p.alice.Await(ctx, what, cond))
+	}
+	await("topic, picture and space", func(rooms map[string]*harness.Room) bool {
+		r := rooms[room]
+		return r.Topic == "Lamp · Lumen L1 · Living room" && r.State["m.room.avatar"] != nil && rooms[space].Children[room]
+	})
+	data, err := p.alice.Download(p.ctx, state(p.alice, room, "m.room.avatar", "url"))
+	p.must(err)
+	if _, err := png.Decode(bytes.NewReader(data)); err != nil {
+		t.Errorf("the picture: %v", err)
+	}
+	cancel()
+	<-done
+	r, err := p.gate.Do(p.ctx, "devices", "--json")
+	p.must(err)
+	var list []struct{ ID, User string }
+	p.must(json.Unmarshal([]byte(r.Stdout), &list))
+	if len(list) != 1 {
+		t.Fatalf("devices: %s", r.Stdout)
+	}
+	_, err = p.gate.Do(p.ctx, "devices", "remove", list[0].ID)
+	p.must(err)
+	p.message(p.alice, "Reading lamp (removed)", "that it was removed", body("Reading lamp was removed. Its history stays here."))
+	await("the room without its ghost, out of its space", func(rooms map[string]*harness.Room) bool {
+		_, in := rooms[room].Members[list[0].User]
+		return !in && !rooms[space].Children[room]
+	})
+	p.runs(device.Lamp{Broker: p.broker, Name: "reading"}.Run)
+	await("the room back, and the same", func(rooms map[string]*harness.Room) bool {
+		_, in := rooms[room].Members[list[0].User]
+		return in && rooms[room].Name == "Reading lamp" && rooms[space].Children[room]
 	})
 }

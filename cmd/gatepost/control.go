@@ -18,7 +18,7 @@ type control interface {
 	Devices(ctx context.Context) ([]deviceInfo, error)
 	// Unmatched lists recent topics that no rule wants, the latest first.
 	Unmatched(ctx context.Context) ([]unmatchedInfo, error)
-	// RemoveDevice forgets a device. Its room and history stay in Matrix; a rule that still matches makes it anew.
+	// RemoveDevice forgets a device. Its room is archived and keeps its history; a rule that still matches makes it anew.
 	RemoveDevice(ctx context.Context, id string) error
 	// Proposals lists the devices that are not admitted, those that wait for a decision first.
 	Proposals(ctx context.Context) ([]proposalInfo, error)

@@ -56,9 +56,10 @@ admitted later.`),
 		&cobra.Command{
 			Use:   "remove DEVICE",
 			Short: "Forget a device",
-			Long: `Forget a device that is gone: its state and its place in lists. The Matrix room
-stays as it is, with its history. If a rule still matches what it publishes it comes
-back with its next message.`,
+			Long: `Forget a device that is gone: its state and its place in lists. Its Matrix room keeps
+its history, is called “… (removed)” and leaves its space; its user leaves the room.
+If a rule still matches what it publishes, the device comes back with its next
+message; if it announces itself, when it is admitted again. Then it has its room back.`,
 			Example: "  gatepost devices remove porch",
 			Args:    args(cobra.ExactArgs(1)),
 			RunE: func(_ *cobra.Command, words []string) error {

@@ -60,6 +60,16 @@ func (c *Client) upload(ctx context.Context, user ids.UserID, r lane.Record) (mx
 	return mxc, err
 }
 
+// Upload puts a small picture on the homeserver, as the bot, and gives its mxc:// address.
+func (c *Client) Upload(ctx context.Context, data []byte, mime, name string) (string, error) {
+	kind := mediaType(mime)
+	mxc, err := c.put(ctx, c.bot, data, kind, fileName(name, kind))
+	if err != nil {
+		return "", fmt.Errorf("upload: %w", err)
+	}
+	return mxc, nil
+}
+
 // put uploads data, which it keeps.
 func (c *Client) put(ctx context.Context, user ids.UserID, data []byte, kind, name string) (mxc string, err error) {
 	size, limit := int64(len(data)), c.cfg.MaxUpload

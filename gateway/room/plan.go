@@ -12,11 +12,14 @@ type Want struct {
 	Alias    string // localpart of the alias
 	Name     string
 	Topic    string
+	Avatar   string // names the picture; "" none
 	Space    bool
 	Encrypt  bool               // nothing readable is said there
 	Parent   ids.RoomID         // the space it belongs to; "" none
 	Ghost    ids.UserID         // must be in the room to speak; "" the bot speaks
 	People   map[ids.UserID]int // to be invited, with their power level
+	Leave    []ids.UserID       // ghosts that have nothing more to say there
+	Gone     bool               // what it was about is no more: it leaves its space, and nobody is invited
 	Federate bool               // somebody of People is of another server
 }
 
@@ -27,6 +30,7 @@ type Have struct {
 	Room    ids.RoomID         `json:"room_id,omitempty"`
 	Name    string             `json:"name,omitempty"`
 	Topic   string             `json:"topic,omitempty"`
+	Avatar  string             `json:"avatar,omitempty"`
 	Parent  ids.RoomID         `json:"parent,omitempty"`
 	Sealed  bool               `json:"encrypted,omitempty"` // never taken back
 	Ghosts  []ids.UserID       `json:"ghosts,omitempty"`    // joined
@@ -43,14 +47,17 @@ const (
 	FindOrMake               // find the room by its alias, or make it
 	Encrypt                  // turn encryption on
 	Join                     // invite Step.User, a ghost, and let it join
+	Leave                    // Step.User, a ghost, leaves
 	SetName
 	SetTopic
-	SetParent // put the room into the space Want.Parent
-	SetPower  // bring the levels of people to Want.People
-	Invite    // Step.User
+	SetAvatar
+	SetParent // put the room into the space Want.Parent, and take it out of the one that it is in
+	LeaveParent
+	SetPower // bring the levels of people to Want.People
+	Invite   // Step.User
 )
 
-var names = map[Do]string{MakeToken: "token", FindOrMake: "room", Encrypt: "encryption", Join: "join", SetName: "name", SetTopic: "topic", SetParent: "space", SetPower: "power", Invite: "invite"}
+var names = map[Do]string{MakeToken: "token", FindOrMake: "room", Encrypt: "encryption", Join: "join", Leave: "leave", SetName: "name", SetTopic: "topic", SetAvatar: "avatar", SetParent: "space", LeaveParent: "out of the space", SetPower: "power", Invite: "invite"}
 
 func (d Do) String() string { return names[d] }
 
@@ -71,10 +78,23 @@ func Next(w Want, h Have) (s Step, ok bool) {
 		return Step{Do: Encrypt}, true
 	case w.Ghost != "" && !slices.Contains(h.Ghosts, w.Ghost):
 		return Step{Join, w.Ghost}, true
+	}
+	for _, u := range w.Leave {
+		if slices.Contains(h.Ghosts, u) {
+			return Step{Leave, u}, true
+		}
+	}
+	switch {
 	case w.Name != h.Name:
 		return Step{Do: SetName}, true
 	case w.Topic != h.Topic:
 		return Step{Do: SetTopic}, true
+	case w.Avatar != h.Avatar:
+		return Step{Do: SetAvatar}, true
+	case w.Gone && h.Parent != "":
+		return Step{Do: LeaveParent}, true
+	case w.Gone:
+		return Step{}, false
 	case w.Parent != "" && w.Parent != h.Parent:
 		return Step{Do: SetParent}, true
 	case !maps.Equal(raised(w.People), raised(h.Power)):
@@ -95,12 +115,18 @@ func (h Have) Done(w Want, s Step) Have {
 		h.Sealed = true
 	case Join:
 		h.Ghosts = append(slices.Clone(h.Ghosts), s.User)
+	case Leave:
+		h.Ghosts = slices.DeleteFunc(slices.Clone(h.Ghosts), func(u ids.UserID) bool { return u == s.User })
 	case SetName:
 		h.Name = w.Name
 	case SetTopic:
 		h.Topic = w.Topic
+	case SetAvatar:
+		h.Avatar = w.Avatar
 	case SetParent:
 		h.Parent = w.Parent
+	case LeaveParent:
+		h.Parent = ""
 	case SetPower:
 		h.Power = maps.Clone(w.People)
 	case Invite:

@@ -59,6 +59,17 @@ func TestPlan(t *testing.T) {
 	if got := plan(t, w, &h); got != "" {
 		t.Errorf("a room stays in its space, but: %s", got)
 	}
+	w.Parent, w.Avatar = "!s2", "lamp"
+	if got, want := plan(t, w, &h), "avatar space"; got != want {
+		t.Errorf("another space: got %s, want %s", got, want)
+	}
+	gone := Want{Alias: "a", Name: "Door (removed)", Gone: true, Leave: []ids.UserID{"@g:x", "@never:x"}, People: map[ids.UserID]int{"@new:x": 25}}
+	if got, want := plan(t, gone, &h), "leave=@g:x name topic avatar out of the space"; got != want {
+		t.Errorf("a room that is about nothing: got %s, want %s", got, want)
+	}
+	if got, want := plan(t, w, &h), "join=@g:x name topic avatar space"; got != want {
+		t.Errorf("a room that came back: got %s, want %s", got, want)
+	}
 }
 
 func TestDoneLeavesItsReceiverAlone(t *testing.T) {
@@ -75,11 +86,11 @@ func TestPlanEndsFromAnywhere(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		people := rapid.MapOf(rapid.SampledFrom(users), rapid.SampledFrom([]int{0, 25, 100}))
 		text := rapid.SampledFrom([]string{"", "x", "y"})
-		w := Want{Name: text.Draw(t, "name"), Topic: text.Draw(t, "topic"), Parent: ids.RoomID(text.Draw(t, "parent")), Ghost: ids.UserID(text.Draw(t, "ghost")), People: people.Draw(t, "people")}
-		h := Have{Token: text.Draw(t, "token"), Room: ids.RoomID(text.Draw(t, "room")), Name: text.Draw(t, "had name"), Power: people.Draw(t, "power"), Invited: rapid.SliceOf(rapid.SampledFrom(users)).Draw(t, "invited")}
+		w := Want{Name: text.Draw(t, "name"), Topic: text.Draw(t, "topic"), Parent: ids.RoomID(text.Draw(t, "parent")), Ghost: ids.UserID(text.Draw(t, "ghost")), Avatar: text.Draw(t, "avatar"), Gone: rapid.Bool().Draw(t, "gone"), People: people.Draw(t, "people")}
+		h := Have{Ghosts: rapid.SliceOf(rapid.SampledFrom(users)).Draw(t, "ghosts"), Parent: ids.RoomID(text.Draw(t, "had parent")), Token: text.Draw(t, "token"), Room: ids.RoomID(text.Draw(t, "room")), Name: text.Draw(t, "had name"), Power: people.Draw(t, "power"), Invited: rapid.SliceOf(rapid.SampledFrom(users)).Draw(t, "invited")}
 		plan(t, w, &h)
 		for u := range w.People {
-			if !slices.Contains(h.Invited, u) {
+			if !w.Gone && !slices.Contains(h.Invited, u) {
 				t.Fatalf("%s is not invited", u)
 			}
 		}

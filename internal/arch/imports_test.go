@@ -16,8 +16,9 @@ var open = []string{"internal/ids", "internal/logkey", "internal/metrics"}
 var arrows = map[string][]string{
 	"cmd/gatepost": {"*"},
 
-	"gateway":           {"gateway/action", "gateway/card", "gateway/discovery", "gateway/lane", "gateway/room", "gateway/media", "mqtt/topic", "mqtt/convention", "internal/template"},
+	"gateway":           {"gateway/action", "gateway/avatar", "gateway/card", "gateway/discovery", "gateway/lane", "gateway/room", "gateway/media", "mqtt/topic", "mqtt/convention", "internal/template"},
 	"gateway/action":    {"mqtt/topic", "mqtt/convention", "internal/template"},
+	"gateway/avatar":    {"mqtt/convention"},
 	"gateway/card":      {"gateway/media", "mqtt/convention"},
 	"gateway/discovery": {"gateway/lane", "mqtt/topic", "mqtt/convention", "internal/template"},
 	"gateway/lane":      {},
