@@ -237,6 +237,7 @@ func (s *cryptoStore) clear(ctx context.Context) error {
 	clear(s.olm)
 	clear(s.outbound)
 	clear(s.outdated)
+	clear(s.tracked)
 	s.mu.Unlock()
 	return s.Flush(ctx)
 }

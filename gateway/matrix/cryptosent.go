@@ -78,6 +78,9 @@ func (s *cryptoStore) recordOf(ciphertext string) string {
 func (s *cryptoStore) sent(record string) (r sentRow, ok bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if _, ok := s.bySum[record]; !ok {
+		return r, false, nil
+	}
 	ok, err = s.get(bucketSent, s.key(record), &r)
 	return r, ok, err
 }

@@ -40,6 +40,7 @@ type cryptoStore struct {
 	olm      map[id.SenderKey]crypto.OlmSessionList
 	outbound map[id.RoomID]*crypto.OutboundGroupSession
 	outdated map[id.UserID]bool // users whose devices may have changed
+	tracked  map[id.UserID]bool // users whose devices are known, as far as their rows were looked at
 
 	records map[[sha256.Size]byte]string // what may be on its way, by the sum of its ciphertext
 	bySum   map[string][sha256.Size]byte
@@ -64,7 +65,7 @@ func openCryptoStore(table CryptoTable, key []byte, log *slog.Logger) (*cryptoSt
 	}
 	s := &cryptoStore{
 		table: table, seal: seal, log: log, pending: map[rowKey][]byte{},
-		olm: map[id.SenderKey]crypto.OlmSessionList{}, outbound: map[id.RoomID]*crypto.OutboundGroupSession{}, outdated: map[id.UserID]bool{},
+		olm: map[id.SenderKey]crypto.OlmSessionList{}, outbound: map[id.RoomID]*crypto.OutboundGroupSession{}, outdated: map[id.UserID]bool{}, tracked: map[id.UserID]bool{},
 		records: map[[sha256.Size]byte]string{}, bySum: map[string][sha256.Size]byte{},
 	}
 	if err := s.check(); err != nil {

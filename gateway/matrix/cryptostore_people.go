@@ -182,8 +182,14 @@ func (s *cryptoStore) GetOutdatedTrackedUsers(context.Context) ([]id.UserID, err
 func (s *cryptoStore) isOutdated(u id.UserID) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.outdated[u] || s.tracked[u] {
+		return s.outdated[u], nil
+	}
 	r, err := s.people(u)
-	return s.outdated[u] || !r.Tracked, err
+	if r.Tracked && err == nil {
+		s.tracked[u] = true
+	}
+	return !r.Tracked, err
 }
 
 // PutCrossSigningKey is of crypto.Store.

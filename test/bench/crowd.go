@@ -127,6 +127,9 @@ func (c *crowd) count(room, kind string) (n int) {
 	return n
 }
 
+// all is how many messages came.
+func (c *crowd) all() int { return c.count("", "m.room.encrypted") + c.count("", "m.room.message") }
+
 func (c *crowd) routes() http.Handler {
 	mux := http.NewServeMux()
 	at := func(pattern string, f func(r *http.Request, body map[string]any) any) {
