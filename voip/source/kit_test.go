@@ -24,13 +24,13 @@ const patience = 10 * time.Second
 
 // call is a call with a source, as far as the source can tell.
 type call struct {
-	t      *testing.T
-	src    media.Source
-	tracks []media.Track
-	cancel context.CancelFunc
-	ended  chan error
-	got    chan packet
-	said   chan string
+	t       *testing.T
+	src     media.Source
+	tracks  []media.Track
+	without media.Codec // the person's client does not take it
+	ended   chan error
+	got     chan packet
+	said    chan string
 }
 
 type packet struct {
@@ -55,7 +55,6 @@ func open(t *testing.T, src media.Source) *call {
 // start runs an open source until the end of the test.
 func (c *call) start() {
 	ctx, cancel := context.WithCancel(context.Background())
-	c.cancel = cancel
 	link := media.Link{Say: func(s string) { c.said <- s }, Send: func(track int, p *rtp.Packet) {
 		q := packet{track, *p}
 		q.Payload = bytes.Clone(p.Payload)
@@ -65,7 +64,11 @@ func (c *call) start() {
 		}
 	}}
 	for _, t := range c.tracks {
-		link.Codecs = append(link.Codecs, t.Codecs[0])
+		codec := t.Codecs[0]
+		if codec == c.without {
+			codec = media.Codec{}
+		}
+		link.Codecs = append(link.Codecs, codec)
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() { c.ended <- c.src.Run(ctx, link) })

@@ -291,11 +291,18 @@ func (p *party) open(ctx context.Context) ([]partyTrack, []media.Track, error) {
 	for _, t := range list {
 		out = append(out, media.Track{Codecs: []media.Codec{t.codec}, Receives: t.talks})
 	}
-	return list, out, nil
+	return list, withSound(out), nil
 }
 
 // run hands on packets until ctx is done or the device is gone.
 func (p *party) run(ctx context.Context, tracks []partyTrack, to media.Link) error {
+	var sent []media.Codec
+	for _, t := range tracks {
+		sent = append(sent, t.codec)
+	}
+	if err := untaken(sent, to.Codecs); err != nil {
+		return err
+	}
 	for i, t := range tracks {
 		if t.talks {
 			p.voice.speak(to.Codecs[i])

@@ -188,7 +188,7 @@ func (s *rtpSource) Open(ctx context.Context) ([]media.Track, error) {
 		s.conns = append(s.conns, c)
 		tracks = append(tracks, media.Track{Codecs: []media.Codec{st.codec}, Receives: s.rtp.talk != 0 && !isVideo(st.codec)})
 	}
-	return tracks, nil
+	return withSound(tracks), nil
 }
 
 // Close gives the ports back.
@@ -201,6 +201,13 @@ func (s *rtpSource) Close() error {
 
 // Run hands on what the device sends.
 func (s *rtpSource) Run(ctx context.Context, to media.Link) error {
+	var sent []media.Codec
+	for _, st := range s.rtp.streams {
+		sent = append(sent, st.codec)
+	}
+	if err := untaken(sent, to.Codecs); err != nil {
+		return err
+	}
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer s.Close()

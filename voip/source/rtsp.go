@@ -112,7 +112,7 @@ func (s *rtspSource) Open(ctx context.Context) ([]media.Track, error) {
 	for _, codec := range c.codecs {
 		tracks = append(tracks, media.Track{Codecs: []media.Codec{codec}})
 	}
-	return tracks, nil
+	return withSound(tracks), nil
 }
 
 // Close ends what Open began, if Run was never called.
@@ -261,12 +261,16 @@ func codecName(f format.Format) string {
 func (s *rtspSource) Run(ctx context.Context, to media.Link) error {
 	c := s.first
 	s.first = nil
+	if err := untaken(s.codecs, to.Codecs); err != nil {
+		c.client.Close()
+		return err
+	}
 	for _, name := range c.passed {
 		to.Say(fmt.Sprintf("The camera also sends %s, which calls can't carry; it is left out.", name))
 	}
 	for i, codec := range c.codecs {
 		if to.Codecs[i] == (media.Codec{}) && isVideo(codec) {
-			to.Say(fmt.Sprintf("The camera's picture is %s, which the person's client does not take; the call has sound alone.", codecName(c.format[i])))
+			to.Say(fmt.Sprintf("The camera's picture is %s, which the person's client does not take; the call has sound alone.", nameOf(codec)))
 		}
 	}
 	wait, lost := rtspLeast, time.Time{}

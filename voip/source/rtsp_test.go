@@ -238,12 +238,47 @@ func TestRTSPWithAAC(t *testing.T) {
 	cam := newCamera(t, "", watch(aac, video))
 	cam.play()
 	c := open(t, source(t, cam.url("/stream")))
-	if len(c.tracks) != 1 || !c.tracks[0].Video() {
+	if len(c.tracks) != 2 || !c.tracks[0].Video() || len(c.tracks[1].Codecs) != 3 { // the second is silent
 		t.Fatalf("tracks %+v", c.tracks)
 	}
 	c.start()
 	c.hears("The camera also sends AAC, which calls can't carry; it is left out.")
 	c.gets("the picture", func(p packet) bool { return p.track == 0 })
+}
+
+// TestRTSPWithH265 is a camera whose picture the person's client does not take.
+func TestRTSPWithH265(t *testing.T) {
+	hevc := &format.H265{PayloadTyp: 98}
+	for _, c := range []struct {
+		name string
+		desc *description.Session
+		want string // what ends the call; "": it goes on
+	}{
+		{"alone", watch(hevc), "The device sends H265, which the person's client does not take."},
+		{"with sound", watch(hevc, sound), ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cam := newCamera(t, "", c.desc)
+			cam.play()
+			call := open(t, source(t, cam.url("/stream")))
+			call.without = media.H265()
+			call.start()
+			if c.want == "" {
+				call.hears("The camera's picture is H265, which the person's client does not take; the call has sound alone.")
+				call.gets("sound", func(p packet) bool { return p.track == 1 })
+				return
+			}
+			var f *media.Failure
+			select {
+			case err := <-call.ended:
+				if !errors.As(err, &f) || f.Text != c.want {
+					t.Errorf("the call ended: %v", err)
+				}
+			case <-time.After(patience):
+				t.Error("the call goes on")
+			}
+		})
+	}
 }
 
 func TestRTSPRefusals(t *testing.T) {

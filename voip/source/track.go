@@ -30,6 +30,34 @@ func codecs(name string) (media.Codec, bool) {
 
 func isVideo(c media.Codec) bool { return strings.HasPrefix(c.MimeType, "video/") }
 
+// withSound adds a track on which nothing is sent to a device without sound: the keys that the person presses come in on it,
+// and some clients do not connect when their sound is refused.
+func withSound(tracks []media.Track) []media.Track {
+	for _, t := range tracks {
+		if !t.Video() {
+			return tracks
+		}
+	}
+	return append(tracks, media.Track{Codecs: []media.Codec{media.Opus(), media.PCMU(), media.PCMA()}})
+}
+
+// untaken is the failure when the person's client takes none of what the device sends; nil: it takes some.
+func untaken(sent, taken []media.Codec) error {
+	var names []string
+	for i, c := range sent {
+		if taken[i] != (media.Codec{}) {
+			return nil
+		}
+		names = append(names, nameOf(c))
+	}
+	return fail("The device sends "+strings.Join(names, " and ")+", which the person's client does not take.", nil)
+}
+
+func nameOf(c media.Codec) string {
+	_, name, _ := strings.Cut(c.MimeType, "/")
+	return name
+}
+
 // forwarder hands on the packets of one track. Used by one goroutine.
 type forwarder struct {
 	track int
