@@ -87,6 +87,7 @@ interop: build ## the same against Synapse and mosquitto, and other people's MQT
 	fi; \
 	if [ -z "$(ONLY)" ]; then $(MAKE) --no-print-directory interop-turn || failed+=" test/turn (see above)"; fi; \
 	if [ -z "$(ONLY)" ]; then $(MAKE) --no-print-directory interop-calls || failed+=" test/calls (see above)"; fi; \
+	if [ -z "$(ONLY)" ]; then $(MAKE) --no-print-directory interop-sources || failed+=" test/sources (see above)"; fi; \
 	$(MAKE) --no-print-directory --quiet $(CLIENTS) || missing+=" matrix-sdk-crypto (see above);"; \
 	if [ -e $(SYNAPSE) ]; then \
 		go test -tags interop -count=1 -timeout 30m -v -skip "$$skip" $(if $(ONLY),-run '$(ONLY)') ./test/ ./test/harness/ ./test/e2ee/ \
@@ -128,6 +129,15 @@ interop-calls: build $(DENDRITE) ## calls of matrix-js-sdk in Chromium with the 
 	@$(MAKE) --no-print-directory --quiet $(WEBPAGE) || true
 	@go test -tags interop -count=1 -timeout 20m -v $(if $(ONLY),-run '$(ONLY)') ./test/calls/ \
 		| { grep -v '^=== ' || true; } | tee $(if $(ONLY),/dev/null,bin/figures/interop-calls.tsv)
+
+# The same promise as interop-turn's.
+.PHONY: interop-sources
+interop-sources: build $(DENDRITE) ## calls to go2rtc, FFmpeg and a stand-in of libpeer, from aiortc; installs them; ONLY=TestWHEP for some
+	@mkdir -p bin/figures
+	@$(MAKE) --no-print-directory --quiet $(INTERCOM) || true
+	@$(MAKE) --no-print-directory --quiet $(GO2RTC) || true
+	@go test -tags interop -count=1 -timeout 10m -parallel 2 -v $(if $(ONLY),-run '$(ONLY)') ./test/sources/ \
+		| { grep -v '^=== ' || true; } | tee $(if $(ONLY),/dev/null,bin/figures/interop-sources.tsv)
 
 .PHONY: race
 race: go-version ## the unit tests under the race detector (needs a C compiler)
