@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -51,10 +52,12 @@ type carried struct {
 
 // way is one direction of a call's media.
 type way struct {
-	Bytes   uint64  `json:"bytes"` // of payload
-	Packets uint64  `json:"packets"`
-	Lost    uint64  `json:"lost"`      // as the receiver counts
-	Jitter  float64 `json:"jitter_ms"` // the greatest of the streams, at the receiver
+	Bytes    uint64  `json:"bytes"`           // of payload
+	Rate     float64 `json:"bits_per_second"` // the mean since media could flow
+	Packets  uint64  `json:"packets"`
+	Expected uint64  `json:"expected"`  // packets that the receiver should have got
+	Lost     uint64  `json:"lost"`      // of them, as the receiver counts
+	Jitter   float64 `json:"jitter_ms"` // the greatest of the streams, at the receiver
 }
 
 // carriedBy is what a leg carried so far; nil when there is no leg, or no media yet.
@@ -68,45 +71,53 @@ func carriedBy(leg *media.Leg) *carried {
 	}
 	c := carried{Path: fmt.Sprintf("%s-%s/%s", s.Path.Local, s.Path.Remote, s.Path.Protocol), RTT: milliseconds(s.RTT)}
 	for _, t := range s.Out {
-		c.Out.add(t)
 		if c.Codecs != "" {
 			c.Codecs += ", "
 		}
 		c.Codecs += t.Codec
 	}
-	for _, t := range s.In {
-		c.In.add(t)
-	}
+	c.Out, c.In = wayOf(s.Out, s.Flowed), wayOf(s.In, s.Flowed)
 	return &c
 }
 
-func (w *way) add(t media.StreamStats) {
-	w.Bytes += t.Bytes
-	w.Packets += t.Packets
-	w.Lost += t.Lost
-	w.Jitter = max(w.Jitter, milliseconds(t.Jitter))
+func wayOf(list []media.StreamStats, flowed time.Duration) (w way) {
+	for _, t := range list {
+		w.Bytes += t.Bytes
+		w.Packets += t.Packets
+		w.Expected += t.Expected
+		w.Lost += t.Lost
+		w.Jitter = max(w.Jitter, milliseconds(t.Jitter))
+	}
+	if flowed > 0 {
+		w.Rate = math.Round(float64(8*w.Bytes) / flowed.Seconds())
+	}
+	return w
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // loss is the share of packets that were lost, such as 0.3%.
 func (w way) loss() string {
-	if w.Packets == 0 {
+	if w.Expected == 0 {
 		return "-"
 	}
-	return fmt.Sprintf("%.1f%%", 100*float64(w.Lost)/float64(w.Packets+w.Lost))
+	return fmt.Sprintf("%.1f%%", 100*float64(w.Lost)/float64(w.Expected))
 }
+
+// mediaHeads are the heads of columns.
+func mediaHeads() []string { return []string{"PATH", "OUT / IN", "KBIT/S", "LOST", "RTT"} }
 
 // columns are what the table of calls shows of it.
 func (c *carried) columns() []string {
 	if c == nil {
-		return []string{"", "", "", ""}
+		return make([]string, len(mediaHeads()))
 	}
 	rtt := ""
 	if c.RTT > 0 {
 		rtt = fmt.Sprintf("%.0f ms", c.RTT)
 	}
 	return []string{
-		c.Path, size(int64(c.Out.Bytes)) + " / " + size(int64(c.In.Bytes)), c.Out.loss() + " / " + c.In.loss(), rtt, //nolint:gosec // bytes of one call
+		c.Path, size(int64(c.Out.Bytes)) + " / " + size(int64(c.In.Bytes)), //nolint:gosec // bytes of one call
+		fmt.Sprintf("%.0f / %.0f", c.Out.Rate/1000, c.In.Rate/1000), c.Out.loss() + " / " + c.In.loss(), rtt,
 	}
 }

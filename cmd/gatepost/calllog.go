@@ -25,9 +25,10 @@ type callInfo struct {
 	State     string    `json:"state"`     // preparing, inviting, ringing, connecting, connected, or over
 	Reason    string    `json:"reason,omitempty"`
 	Began     time.Time `json:"began"`
-	Rang      string    `json:"rang,omitempty"`   // until the answer or the end
-	Talked    string    `json:"talked,omitempty"` // from the answer to the end
-	Media     *carried  `json:"media,omitempty"`  // through the gateway; nil when the device does its own
+	Rang      string    `json:"rang,omitempty"`          // until the answer or the end
+	Talked    string    `json:"talked,omitempty"`        // from the answer to the end
+	Media     *carried  `json:"media,omitempty"`         // through the gateway; nil when the device does its own
+	Relayed   uint64    `json:"relayed_bytes,omitempty"` // by our relay, under the call's credentials, both ways
 }
 
 func direction(r voip.Role) string {
@@ -51,13 +52,18 @@ func (a *app) callsCommand() *cobra.Command {
 				return err
 			}
 			now := time.Now()
-			return list(a, all, "Nobody has called yet.", []string{"BEGAN", "DEVICE", "PERSON", "WAY", "STATE", "RANG", "TALKED", "PATH", "OUT / IN", "LOST", "RTT"},
+			head := append([]string{"BEGAN", "DEVICE", "PERSON", "WAY", "STATE", "RANG", "TALKED"}, append(mediaHeads(), "RELAYED")...)
+			return list(a, all, "Nobody has called yet.", head,
 				func(c callInfo) []string {
 					state := c.State
 					if c.Reason != "" {
 						state += ": " + c.Reason
 					}
-					return append([]string{age(now, c.Began), c.Device, c.Person, c.Direction, state, c.Rang, c.Talked}, c.Media.columns()...)
+					relayed := ""
+					if c.Relayed > 0 {
+						relayed = size(int64(c.Relayed)) //nolint:gosec // bytes of one call
+					}
+					return append([]string{age(now, c.Began), c.Device, c.Person, c.Direction, state, c.Rang, c.Talked}, append(c.Media.columns(), relayed)...)
 				})
 		},
 	})

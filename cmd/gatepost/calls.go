@@ -60,7 +60,9 @@ func (c *calls) List() []callInfo {
 	var out []callInfo
 	for device, l := range c.phones {
 		for _, r := range l.phone.Calls() {
-			out = append(out, live(device, r, carriedBy(c.d.legs.get(voip.Key{Room: r.Room, Call: r.ID}))))
+			i := live(device, r, carriedBy(c.d.legs.get(voip.Key{Room: r.Room, Call: r.ID})))
+			i.Relayed = c.d.relayed.of(c.d.turn, r.ID)
+			out = append(out, i)
 		}
 	}
 	c.mu.Unlock()
@@ -163,7 +165,9 @@ func (c *calls) start(spec gateway.Phone) (*line, error) {
 			}
 		},
 		Ended: func(s voip.Summary) {
-			if err := c.log.add(ended(device, s, c.d.legs.take(voip.Key{Room: s.Room, Call: s.ID})), time.Now()); err != nil {
+			i := ended(device, s, c.d.legs.take(voip.Key{Room: s.Room, Call: s.ID}))
+			i.Relayed = c.d.relayed.take(c.d.turn, s.ID)
+			if err := c.log.add(i, time.Now()); err != nil {
 				c.d.p.Log.Error("a call could not be recorded", logkey.Error, err)
 			}
 		},

@@ -47,6 +47,7 @@ type daemon struct {
 	calls   *calls                      // nil without a matrix section
 	media   *media.Engine               // nil without a calls section
 	legs    legs                        // of media
+	relayed relayUse                    // by calls
 }
 
 // The spaces of the store that the wiring keeps its values in.

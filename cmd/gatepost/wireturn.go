@@ -68,7 +68,7 @@ func (d *daemon) addTURN(group *lifecycle.Group) error {
 		return nil
 	}
 	cfg := turnConfig(d.cfg)
-	cfg.Log, cfg.Metrics = d.p.Log, d.metrics
+	cfg.Log, cfg.Metrics, cfg.OnEnd = d.p.Log, d.metrics, d.relayed.allocationEnded
 	var err error
 	if d.turn, err = turn.New(cfg); err != nil {
 		return config.Join(d.cfg.At("turn", err))
@@ -100,13 +100,17 @@ const clockYear = 2026
 // callCredential makes the credential for a call's own leg, which has a user of its own: "call " and the call's id. Nil when
 // there is no relay, none that credentials can be made for, or when the clock was never set.
 func (d *daemon) callCredential(call ids.CallID) *leg.TURN {
-	return callCredential(d.relay.Load(), call, time.Now())
+	t := callCredential(d.relay.Load(), call, time.Now())
+	if t != nil {
+		d.relayed.begin(call, t.Username)
+	}
+	return t
 }
 
 func callCredential(t *config.Turn, call ids.CallID, now time.Time) *leg.TURN {
 	if t == nil || t.Secret.IsZero() || now.UTC().Year() < clockYear {
 		return nil
 	}
-	c := mintCredential(t, "", "call "+string(call), callCredentialTTL, now)
+	c := mintCredential(t, "", callUser+string(call), callCredentialTTL, now)
 	return &leg.TURN{URIs: c.URIs, Username: c.Username, Password: c.Password, TTL: c.TTL}
 }

@@ -126,6 +126,7 @@ func (e *Engine) Open(c Call) (*Leg, error) {
 		return nil, ErrClosed
 	}
 	l := newLeg(e, c)
+	e.cfg.Metrics.begun(l)
 	e.legs.Go(l.run)
 	return l, nil
 }

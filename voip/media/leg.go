@@ -58,9 +58,10 @@ type Leg struct {
 	in     []*inTrack
 	path   *path
 
-	described atomic.Bool   // the description with the first candidates was taken: later ones are told
-	held      atomic.Bool   // the person wants no media
-	flows     chan struct{} // there is a way for media
+	described atomic.Bool               // the description with the first candidates was taken: later ones are told
+	held      atomic.Bool               // the person wants no media
+	flows     chan struct{}             // there is a way for media
+	began     atomic.Pointer[time.Time] // when there was one first; nil: never yet
 
 	mu    sync.Mutex // of what Stats reads
 	ready bool       // pc, out and in are there
@@ -146,7 +147,7 @@ func (l *Leg) close() {
 	l.mu.Lock()
 	l.final = &s
 	l.mu.Unlock()
-	l.e.cfg.Metrics.ended(s)
+	l.e.cfg.Metrics.ended(l)
 }
 
 // pressed hands over keys, apart from the goroutine that carries sound.
@@ -223,6 +224,9 @@ func (l *Leg) open(offer string) error {
 	tracks, err := l.call.Source.Open(ctx)
 	if err != nil {
 		return fmt.Errorf("media: the device: %w", err)
+	}
+	if err := l.ctx.Err(); err != nil {
+		return err // the call is over: it needs no relay any more
 	}
 	l.tracks = tracks
 	codecs := allCodecs(tracks)
@@ -425,6 +429,8 @@ func (l *Leg) addCandidates(list []voip.Candidate) {
 func (l *Leg) state(s webrtc.PeerConnectionState) {
 	switch s {
 	case webrtc.PeerConnectionStateConnected:
+		now := time.Now()
+		l.began.CompareAndSwap(nil, &now)
 		l.tell(voip.LegConnected{})
 		select {
 		case l.flows <- struct{}{}:

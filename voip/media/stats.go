@@ -12,16 +12,29 @@ import (
 type Stats struct {
 	Out, In []StreamStats // one per stream: audio, video
 	RTT     time.Duration // of the path; 0: not known
+	Flowed  time.Duration // since media could flow first, until the end
 	Path    Path
+}
+
+// total is what all streams of a direction have in common.
+func total(list []StreamStats) (t StreamStats) {
+	for _, s := range list {
+		t.Packets += s.Packets
+		t.Bytes += s.Bytes
+		t.Expected += s.Expected
+		t.Lost += s.Lost
+	}
+	return t
 }
 
 // StreamStats are about one stream of RTP in one direction.
 type StreamStats struct {
-	Codec   string // such as opus
-	Packets uint64
-	Bytes   uint64        // of payload
-	Lost    uint64        // packets, as the receiver counts; of ours it is what the person's client reports
-	Jitter  time.Duration // RFC 3550 section 6.4.1, at the receiver
+	Codec    string // such as opus
+	Packets  uint64
+	Bytes    uint64        // of payload
+	Expected uint64        // packets that the receiver should have got
+	Lost     uint64        // packets, as the receiver counts; of ours it is what the person's client reports
+	Jitter   time.Duration // RFC 3550 section 6.4.1, at the receiver
 }
 
 // Path is the way that media goes. The zero Path is none.
@@ -46,15 +59,21 @@ func (l *Leg) Stats() Stats {
 			continue
 		}
 		name := o.chosen().name()
-		s.Out = append(s.Out, StreamStats{
+		out := StreamStats{
 			Codec: name, Packets: o.sent.packets.Load(), Bytes: o.sent.bytes.Load(), Lost: o.far.lost.Load(), Jitter: time.Duration(o.far.jitter.Load()),
-		})
+		}
+		out.Expected = max(out.Packets, out.Lost)
 		a := &l.in[i].came
-		s.In = append(s.In, StreamStats{
+		in := StreamStats{
 			Codec: name, Packets: a.got.packets.Load(), Bytes: a.got.bytes.Load(), Lost: a.lost.Load(), Jitter: time.Duration(a.jitter.Load()),
-		})
+		}
+		in.Expected = in.Packets + in.Lost
+		s.Out, s.In = append(s.Out, out), append(s.In, in)
 	}
 	s.Path, s.RTT = l.path.stats()
+	if at := l.began.Load(); at != nil {
+		s.Flowed = time.Since(*at)
+	}
 	return s
 }
 
