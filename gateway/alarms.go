@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatepost/gatepost/gateway/discovery"
 	"github.com/gatepost/gatepost/gateway/lane"
 	"github.com/gatepost/gatepost/gateway/media"
 	"github.com/gatepost/gatepost/internal/ids"
@@ -230,19 +231,25 @@ func (g *Gateway) Alarms(ctx context.Context) ([]Alarm, error) {
 	return out, nil
 }
 
+// announcedAlarms lists the alarms that are raised, of those a device announced, and those it raised by itself.
+func announcedAlarms(f *discovery.Device) (out []RaisedAlarm) {
+	for name, a := range f.Alarms {
+		text, _ := media.Text([]byte(a.Text), maxText)
+		out = append(out, RaisedAlarm{Text: cmp.Or(text, name), Since: a.Since})
+	}
+	for _, a := range f.Is.Alarms {
+		if v := f.Values[a.Reading]; v.Known && slices.Contains(a.Is, v.Text) {
+			out = append(out, RaisedAlarm{Text: title(a.Label), Since: v.At})
+		}
+	}
+	return out
+}
+
 // alarmsOf lists the alarms of a device that are raised, those of rules and those it announced, the oldest first.
 func (g *Gateway) alarmsOf(d *Device) []RaisedAlarm {
 	out := slices.Collect(maps.Values(d.Alarms))
 	if is := g.found(d.ID); is != nil {
-		for name, a := range is.Alarms {
-			text, _ := media.Text([]byte(a.Text), maxText)
-			out = append(out, RaisedAlarm{Text: cmp.Or(text, name), Since: a.Since})
-		}
-		for _, a := range is.Is.Alarms {
-			if v := is.Values[a.Reading]; v.Known && slices.Contains(a.Is, v.Text) {
-				out = append(out, RaisedAlarm{Text: title(a.Label), Since: v.At})
-			}
-		}
+		out = append(out, announcedAlarms(is)...)
 	}
 	slices.SortFunc(out, func(a, b RaisedAlarm) int { return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Text, b.Text)) })
 	return out

@@ -14,7 +14,6 @@ import (
 	"github.com/gatepost/gatepost/gateway/card"
 	"github.com/gatepost/gatepost/gateway/discovery"
 	"github.com/gatepost/gatepost/gateway/lane"
-	"github.com/gatepost/gatepost/gateway/media"
 	"github.com/gatepost/gatepost/internal/ids"
 	"github.com/gatepost/gatepost/mqtt/convention"
 )
@@ -313,8 +312,7 @@ func (g *Gateway) cardView(id ids.DeviceID, whole bool) (v card.View, d *Device)
 		d.ruledView(&v)
 	}
 	for _, a := range g.alarmsOf(d) {
-		text, _ := media.Text([]byte(strings.ReplaceAll(a.Text, "\n", " ")), maxName)
-		v.Alarms = append(v.Alarms, text)
+		v.Alarms = append(v.Alarms, oneLine(a.Text))
 	}
 	if c, ok := g.commands.last(id); ok {
 		v.Command = card.Command{Name: strings.TrimSpace(c.Name), State: stateWords[c.State], By: string(c.Sender), At: c.lastChange()}

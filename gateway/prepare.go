@@ -65,17 +65,7 @@ func (g *Gateway) announced(id ids.DeviceID) []*action.Action {
 	if had, ok := g.offers[id]; ok && len(had.of) == len(now) && (len(now) == 0 || &had.of[0] == &now[0]) {
 		return had.list
 	}
-	made := announcedActions{of: now}
-	for i := range now {
-		c := &now[i]
-		at := slices.IndexFunc(g.cfg.Discovery.Conventions, func(v convention.Convention) bool { return v.Name() == c.From.Convention })
-		if at < 0 {
-			continue // it is not read any more
-		}
-		if a, err := action.Announced(c, g.cfg.Discovery.Conventions[at]); err == nil { // else refused when it was announced
-			made.list = append(made.list, a)
-		}
-	}
+	made := announcedActions{of: now, list: announcedActionsOf(now, g.cfg.Discovery.Conventions)}
 	g.offers[id] = made
 	return made.list
 }

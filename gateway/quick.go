@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatepost/gatepost/gateway/action"
 	"github.com/gatepost/gatepost/gateway/lane"
 	"github.com/gatepost/gatepost/gateway/room"
 	"github.com/gatepost/gatepost/internal/ids"
@@ -33,9 +34,9 @@ type quickAction struct {
 
 // quickWords are the commands that a device's card offers: those that need nothing behind their name and are not dangerous.
 // A device with more of them than a row of buttons can hold has none.
-func (g *Gateway) quickWords(id ids.DeviceID) []string {
+func quickWords(actions []*action.Action) []string {
 	var out []string
-	for _, a := range g.actions(id) {
+	for _, a := range actions {
 		if !a.Bare() || a.Grade == convention.Dangerous || len(a.Words()) > maxQuickName {
 			continue
 		}
@@ -48,7 +49,7 @@ func (g *Gateway) quickWords(id ids.DeviceID) []string {
 
 // offerQuick brings the reactions on a card in line with the device's commands.
 func (g *Gateway) offerQuick(b *batch, e *cardEntry, now time.Time) {
-	words := g.quickWords(e.id)
+	words := quickWords(g.actions(e.id))
 	had := e.Quick
 	e.Quick = slices.DeleteFunc(slices.Clone(e.Quick), func(q quickAction) bool {
 		if slices.Contains(words, q.Word) {

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/txtar"
 
@@ -37,7 +38,7 @@ func TestTemplatesOfConventions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p, err := newPreview(rules, prefixOf(a, filepath.Base(filepath.Dir(file))))
+		p, err := newPreview(rules, prefixOf(a, filepath.Base(filepath.Dir(file))), time.UTC)
 		if err != nil {
 			t.Fatal(err)
 		}

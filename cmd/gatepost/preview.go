@@ -5,8 +5,10 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gatepost/gatepost/gateway"
+	"github.com/gatepost/gatepost/gateway/discovery"
 	"github.com/gatepost/gatepost/internal/template"
 	"github.com/gatepost/gatepost/mqtt/convention"
 	"github.com/gatepost/gatepost/mqtt/topic"
@@ -27,9 +29,11 @@ type preview struct {
 	states      map[stateKey]convention.State
 	parts       map[stateKey]convention.Part
 	refused     map[stateKey]convention.Refused
-	values      map[convention.Origin]string // what Step decoded: by part and reading
+	values      map[convention.Origin]decoded // what Step decoded: by part and reading
 	online      map[stateKey]bool
-	last        map[string][]byte // of each topic
+	last        map[string]heard // of each topic
+	now         time.Time        // of the latest message
+	zone        *time.Location   // of times that are shown
 	bytes       int
 	byRule      map[[2]string]*previewRule // by rule and device
 	unmatched   map[string]bool
@@ -37,13 +41,26 @@ type preview struct {
 	full        bool // something was left out
 }
 
+// heard is the last message on a topic.
+type heard struct {
+	payload []byte
+	at      time.Time
+}
+
+// decoded is a value that a convention read.
+type decoded struct {
+	text string
+	at   time.Time
+}
+
 // stateKey names a State, or a Part, of a convention.
 type stateKey struct{ convention, key string }
 
-func newPreview(rules *gateway.Rules, prefixes map[string]string) (*preview, error) {
+func newPreview(rules *gateway.Rules, prefixes map[string]string, zone *time.Location) (*preview, error) {
 	p := &preview{
+		zone:  zone,
 		rules: rules, states: map[stateKey]convention.State{}, parts: map[stateKey]convention.Part{}, refused: map[stateKey]convention.Refused{},
-		values: map[convention.Origin]string{}, online: map[stateKey]bool{}, last: map[string][]byte{}, byRule: map[[2]string]*previewRule{}, unmatched: map[string]bool{},
+		values: map[convention.Origin]decoded{}, online: map[stateKey]bool{}, last: map[string]heard{}, byRule: map[[2]string]*previewRule{}, unmatched: map[string]bool{},
 	}
 	for _, name := range convention.Names() {
 		c, err := convention.New(name, prefixes[name])
@@ -63,6 +80,9 @@ func newPreview(rules *gateway.Rules, prefixes map[string]string) (*preview, err
 // take sees one message.
 func (p *preview) take(m topic.Message) {
 	p.messages++
+	if m.Time.After(p.now) {
+		p.now = m.Time
+	}
 	taken := false
 	for _, c := range p.conventions {
 		key := c.Key(m.Topic)
@@ -76,7 +96,7 @@ func (p *preview) take(m topic.Message) {
 		}
 		for _, f := range facts {
 			taken = true
-			p.fact(c.Name(), f)
+			p.fact(c.Name(), f, m.Time)
 		}
 	}
 	if t := p.rules.Try(m); t.Rule != "" {
@@ -95,39 +115,39 @@ func (p *preview) take(m topic.Message) {
 		p.unmatched[m.Topic] = true
 	}
 	old, known := p.last[m.Topic]
-	if p.bytes+len(m.Payload)-len(old) > maxPreviewBytes || !known && len(p.last) == maxPreviewTopics {
+	if p.bytes+len(m.Payload)-len(old.payload) > maxPreviewBytes || !known && len(p.last) == maxPreviewTopics {
 		p.full = true
 		return
 	}
-	p.bytes += len(m.Payload) - len(old)
-	p.last[m.Topic] = m.Payload
+	p.bytes += len(m.Payload) - len(old.payload)
+	p.last[m.Topic] = heard{m.Payload, m.Time}
 }
 
-// fact takes what a convention says.
-func (p *preview) fact(name string, f convention.Fact) {
-	at := func(key string) stateKey { return stateKey{name, key} }
+// fact takes what a convention says of a message that came at this time.
+func (p *preview) fact(name string, f convention.Fact, at time.Time) {
+	of := func(key string) stateKey { return stateKey{name, key} }
 	switch f := f.(type) {
 	case convention.Part:
 		if len(p.parts) == maxPreviewParts {
 			p.full = true
 			return
 		}
-		delete(p.refused, at(f.Key))
-		p.parts[at(f.Key)] = f
+		delete(p.refused, of(f.Key))
+		p.parts[of(f.Key)] = f
 	case convention.Gone:
-		delete(p.refused, at(f.Key))
-		delete(p.parts, at(f.Key))
+		delete(p.refused, of(f.Key))
+		delete(p.parts, of(f.Key))
 	case convention.Refused:
-		delete(p.parts, at(f.Key))
+		delete(p.parts, of(f.Key))
 		if len(p.refused) < maxPreviewParts {
-			p.refused[at(f.Key)] = f
+			p.refused[of(f.Key)] = f
 		}
 	case convention.Online:
-		p.online[at(f.Key)] = f.Online
+		p.online[of(f.Key)] = f.Online
 	case convention.Values:
 		for _, v := range f.Values {
 			if len(p.values) < 10*maxPreviewParts {
-				p.values[convention.Origin{Convention: name, Key: f.Key, Name: v.Reading}] = v.Text
+				p.values[convention.Origin{Convention: name, Key: f.Key, Name: v.Reading}] = decoded{v.Text, at}
 			}
 		}
 	}
@@ -158,7 +178,9 @@ type previewDevice struct {
 	Room         string           `json:"room"`            // its name
 	Space        string           `json:"space,omitempty"` // its name
 	Conventions  []string         `json:"conventions"`
-	Online       string           `json:"online"` // yes, no or unknown
+	Online       string           `json:"online"`                  // yes, no or unknown
+	Card         string           `json:"card"`                    // its text
+	Quick        []string         `json:"quick_actions,omitempty"` // the reactions under it
 	Readings     []previewReading `json:"readings"`
 	Commands     []previewCommand `json:"commands"`
 	Events       []string         `json:"events,omitempty"`
@@ -261,15 +283,23 @@ func (p *preview) device(out *previewed, d convention.Device, sources map[string
 			shown.Online = yesNo(online)
 		}
 	}
+	is := discovery.Device{Is: d, Values: map[string]discovery.Value{}}
+	is.Is.Name, is.Is.Readings = name, nil
+	is.Online = map[string]discovery.Online{"yes": discovery.Reachable, "no": discovery.Unreachable}[shown.Online]
 	for _, r := range d.Readings {
 		p.topics(sources, r.Source.Topic)
 		if why := out.template(r.Source.Template); why != "" {
 			refuse(r.Label, "its template is not supported: "+why)
 			continue
 		}
+		value := p.value(out, r)
 		shown.Readings = append(shown.Readings, previewReading{
-			Name: r.Name, Label: r.Label, Kind: string(r.Kind), Unit: r.Unit, Value: p.value(out, r), Diagnostic: r.Diagnostic || r.Hidden,
+			Name: r.Name, Label: r.Label, Kind: string(r.Kind), Unit: r.Unit, Value: spokenValue(r, value.text), Diagnostic: r.Diagnostic || r.Hidden,
 		})
+		is.Is.Readings = append(is.Is.Readings, r)
+		if value.text != "" {
+			is.Values[r.Name] = discovery.Value{Text: value.text, Known: true, At: value.at}
+		}
 	}
 	for _, t := range d.Triggers {
 		p.topics(sources, t.Source.Topic)
@@ -289,6 +319,8 @@ func (p *preview) device(out *previewed, d convention.Device, sources map[string
 	for _, a := range d.Alarms {
 		shown.Alarms = append(shown.Alarms, a.Label)
 	}
+	text, quick := gateway.PreviewCard(&is, p.conventions, p.now, p.zone)
+	shown.Card, shown.Quick = text.Plain, quick
 	return shown
 }
 
@@ -321,15 +353,15 @@ func (p *preview) topics(sources map[string]bool, filters ...string) {
 }
 
 // matching are the last messages of the topics that a filter matches.
-func (p *preview) matching(filter string) map[string][]byte {
+func (p *preview) matching(filter string) map[string]heard {
 	f, err := topic.ParseFilter(filter)
 	if err != nil {
 		return nil
 	}
-	out := map[string][]byte{}
-	for name, payload := range p.last {
+	out := map[string]heard{}
+	for name, m := range p.last {
 		if f.Match(name) {
-			out[name] = payload
+			out[name] = m
 		}
 	}
 	return out

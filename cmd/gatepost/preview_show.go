@@ -24,23 +24,12 @@ func showPreview(to io.Writer, p previewed) error {
 		}
 		line("room", room)
 		line("online", d.Online)
-		first := "readings"
-		hidden := 0
-		for _, r := range d.Readings {
-			if r.Diagnostic {
-				hidden++
-				continue
-			}
-			value := "not known yet"
-			if r.Value != "" {
-				value = joined(" ", clean(r.Value, maxCell), r.Unit)
-			}
-			line(first, r.Label+": "+value)
+		first := "card"
+		for text := range strings.SplitSeq(d.Card, "\n") {
+			line(first, text)
 			first = ""
 		}
-		if hidden > 0 {
-			line(first, fmt.Sprintf("and %d more about the device itself", hidden))
-		}
+		line("reactions", strings.Join(d.Quick, ", "))
 		first = "commands"
 		for _, c := range d.Commands {
 			text := c.Usage

@@ -6,64 +6,74 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gatepost/gatepost/internal/template"
 	"github.com/gatepost/gatepost/mqtt/convention"
 )
 
-// render is what a source makes of the last message on its topic; ok is false if there is none, or no news in it.
-func (p *preview) render(out *previewed, s convention.Source) (text string, ok bool) {
-	payload, known := p.last[s.Topic]
+// render is what a source makes of the last message on its topic, and when that came; ok is false if there is none, or no news
+// in it.
+func (p *preview) render(out *previewed, s convention.Source) (text string, at time.Time, ok bool) {
+	last, known := p.last[s.Topic]
 	if !known && strings.ContainsAny(s.Topic, "+#") {
 		all := p.matching(s.Topic)
 		for _, name := range slices.Sorted(maps.Keys(all)) {
-			payload, known = all[name], true
+			last, known = all[name], true
 		}
 	}
 	if !known {
-		return "", false
+		return "", at, false
 	}
+	payload := last.payload
 	text = string(payload)
 	if s.Template != "" {
 		if out.template(s.Template) != "" {
-			return "", false
+			return "", at, false
 		}
 		t, err := template.Compile(s.Template)
 		if err != nil {
-			return "", false
+			return "", at, false
 		}
 		text, err = t.Render(map[string]any{"value": template.LazyText(payload), "value_json": template.LazyJSON(payload)})
 		if err != nil {
-			return "", false
+			return "", at, false
 		}
 	}
 	if text = strings.TrimSpace(text); s.Member != "" {
 		var o map[string]any
 		if json.Unmarshal([]byte(text), &o) != nil || o[s.Member] == nil {
-			return "", false
+			return "", at, false
 		}
 		text = fmt.Sprint(o[s.Member])
 	}
-	return text, text != ""
+	return text, last.at, text != ""
 }
 
-// value is what a reading says now, for people; "" unknown.
-func (p *preview) value(out *previewed, r convention.DeviceReading) string {
-	text, ok := "", false
-	if r.Source.Topic != "" {
-		if r.Kind == convention.Image || r.Kind == convention.ImageB64 {
-			if payload, there := p.last[r.Source.Topic]; there {
-				return size(int64(len(payload)))
-			}
-			return ""
-		}
-		text, ok = p.render(out, r.Source)
-	} else {
-		text, ok = p.values[r.From[0]]
-	}
+// value is what a reading says now, as gatepost reads it; of a picture it is the size. The text is "" when it is unknown.
+func (p *preview) value(out *previewed, r convention.DeviceReading) decoded {
+	v, ok := decoded{}, true
 	switch {
-	case !ok || text == "None":
-		return ""
+	case r.Source.Topic == "":
+		v, ok = p.values[r.From[0]]
+	case r.Kind == convention.Image || r.Kind == convention.ImageB64:
+		m, there := p.last[r.Source.Topic]
+		if v, ok = (decoded{at: m.at}), there; there {
+			v.text = size(int64(len(m.payload)))
+		}
+	default:
+		v.text, v.at, ok = p.render(out, r.Source)
+	}
+	if !ok || v.text == "None" {
+		return decoded{}
+	}
+	return v
+}
+
+// spokenValue is the value of a reading for people.
+func spokenValue(r convention.DeviceReading, text string) string {
+	switch {
+	case r.Kind == convention.OnOff && text == "":
 	case r.Kind == convention.OnOff && text == r.On:
 		return "on"
 	case r.Kind == convention.OnOff && text == r.Off:
@@ -76,7 +86,7 @@ func (p *preview) value(out *previewed, r convention.DeviceReading) string {
 func (p *preview) available(out *previewed, a convention.Availability) (online, known bool) {
 	all := true
 	for _, s := range a.Sources {
-		text, ok := p.render(out, s.Source)
+		text, _, ok := p.render(out, s.Source)
 		if !ok || text != s.Online && text != s.Offline {
 			all = false
 			continue

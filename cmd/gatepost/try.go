@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,7 +29,7 @@ class it is for, and the text people would see. A message that no rule wants is
 exit code 1.
 
 With --replay or --listen: the devices that announce themselves in a broker's
-traffic, with their rooms, readings, commands, and what of them is not supported.
+traffic, with their rooms, status cards, commands, and what of them is not supported.
 --replay reads a file (- is standard input) with a message a line: the topic, a
 space and the payload, as mosquitto_sub -v prints them; or JSON like
 {"topic": "a/b", "payload": "21.5", "retain": true}, with payload_base64 for what
@@ -150,7 +151,7 @@ func (a *app) newPreview(mayMiss bool, prefixes map[string]string) (*preview, *c
 	if err != nil {
 		return nil, nil, err
 	}
-	p, err := newPreview(rules, prefixes)
+	p, err := newPreview(rules, prefixes, cmp.Or(cfg.Timezone, time.Local))
 	return p, cfg, err
 }
 
