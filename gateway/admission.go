@@ -93,7 +93,7 @@ func flood(list []discovery.Proposal, now time.Time) lane.Record {
 // question asks the owners about one device.
 func question(p discovery.Proposal, now time.Time) lane.Record {
 	text := strings.Join(proposed(p), "\n")
-	text += fmt.Sprintf("\nReact with ✅ to admit it, 🙈 to ignore it, 🚫 to hear nothing of it again. Or: gatepost devices admit|ignore|block %s", p.ID)
+	text += fmt.Sprintf("\nReact or reply with ✅ to admit it, 🙈 to ignore it, 🚫 to hear nothing of it again. Or: gatepost devices admit|ignore|block %s", p.ID)
 	clean, _ := media.Text([]byte(text), maxText)
 	return lane.Record{
 		Lane: ids.ControlRoom, ID: ids.NewULID(now), Class: lane.Event, At: now,
@@ -186,7 +186,12 @@ func (g *Gateway) decided(ctx context.Context, e room.Event, to ids.EventID, key
 	}
 	rctx, cancel := context.WithTimeout(ctx, powerRead)
 	defer cancel()
-	target, found, err := g.matrix.Event(rctx, e.Room, to)
+	state, err := g.powers.get(rctx, e.Room, g.matrix, "")
+	var target room.Event
+	var found bool
+	if err == nil {
+		target, found, err = g.matrix.Event(rctx, e.Room, to)
+	}
 	if ctx.Err() != nil {
 		return nil
 	}
@@ -206,6 +211,11 @@ func (g *Gateway) decided(ctx context.Context, e room.Event, to ids.EventID, key
 	id, version := askedAbout(target)
 	if id == "" {
 		return nothing
+	}
+	if doubtful(e, state) != "" {
+		return func(b *batch) {
+			say(b, "This room is encrypted, but reactions never are, so anybody could have made this one. Reply to the message with the same sign instead.")
+		}
 	}
 	return func(b *batch) { say(b, g.decide(b, id, what, version)) }
 }

@@ -168,3 +168,31 @@ func TestARoomStaysEncrypted(t *testing.T) {
 		w.matrix.mu.Unlock()
 	})
 }
+
+// In an encrypted control room a reply decides; a reaction, which is readable, could be anybody's.
+func TestAdmissionInAnEncryptedRoom(t *testing.T) {
+	finding(t, false, nil, func(w *world) {
+		w.announces(haLamp("l1", "Lamp", "lamps/1"))
+		settle()
+		_, event, control := w.about("A new device")
+		w.setState(false, func(s *room.State) { s.Encrypted = true })
+		reply := func(user string) room.Event {
+			raw := fmt.Appendf(nil, `{"msgtype":"m.text","body":"✅","m.relates_to":{"m.in_reply_to":{"event_id":%q}}}`, event)
+			return room.Event{Room: ids.RoomID(control), Sender: ids.UserID(user), Type: "m.room.message", Content: raw}
+		}
+		w.reacts("@alice:x", control, event, "✅")
+		w.event(reply("@alice:x"))
+		w.sealed(reply("@alice:x"), room.Untrusted)
+		w.sealed(reply("@bob:x"), room.Known)
+		settle()
+		if len(w.ids()) != 0 {
+			t.Fatal("admitted by what anybody could have made")
+		}
+		w.about("Reply to the message with the same sign")
+		w.sealed(reply("@alice:x"), room.Known)
+		settle()
+		if len(w.ids()) != 1 {
+			t.Error("a reply of an owner did not admit the device")
+		}
+	})
+}

@@ -193,12 +193,18 @@ func (g *Gateway) message(ctx context.Context, e room.Event) func(*batch) {
 		return nothing
 	}
 	key, ok := g.directory.key(e.Room)
-	if !ok || key == ids.ControlRoom {
+	if !ok {
 		return nothing
 	}
 	devices, _ := g.directory.in(key)
 	to := c.RelatesTo.InReplyTo.EventID
 	text := spoken(c.Body, to != "")
+	if key == ids.ControlRoom {
+		if to == "" {
+			return nothing
+		}
+		return g.decided(ctx, e, to, text)
+	}
 	if person, ok := g.chats.with(e.Room); ok {
 		return g.chatted(ctx, e, person, text)
 	}

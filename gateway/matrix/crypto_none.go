@@ -29,7 +29,9 @@ func (e *engine) encrypt(context.Context, ids.RoomID, string, string, []byte, fu
 	return nil, errCannot
 }
 
-func (e *engine) decrypt(_ context.Context, in room.Event, _ bool) (room.Event, error) { return in, errCannot }
+func (e *engine) decrypt(_ context.Context, in room.Event, _ bool) (room.Event, error) {
+	return in, errCannot
+}
 
 func (e *engine) sent(ids.RoomID, string) {}
 

@@ -95,7 +95,7 @@ type cards struct{ commands map[string]string } // what a card says of the lates
 
 // lines is a message as the demo prints it, nothing for a card of which only readings have changed.
 func (c *cards) lines(e harness.Event) (text string, ok bool) {
-	text, _, _ = strings.Cut(e.Content.Body, "\nReact with ") // a question; the demo shows what is asked
+	text, _, _ = strings.Cut(e.Content.Body, "\nReact or reply with ") // a question; the demo shows what is asked
 	if e.Content.Relates.Type == "m.replace" {
 		text = strings.TrimPrefix(text, "* ")
 		_, command, _ := strings.Cut(text, "\n▶ ")

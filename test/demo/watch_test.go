@@ -79,7 +79,7 @@ func TestCardsAreShownSparingly(t *testing.T) {
 	got := see(
 		t, &watcher{scene: &scene{}}, &harness.Room{Name: "Lamp", Members: map[string]string{"@l:x": "Lamp"}},
 		card("$1", "", "Lamp · light\nState: off"), card("$2", edit, "* Lamp · light\nState: on"), card("$3", edit, "* Lamp · light\nState: on\n▶ !on: sent"),
-		card("$4", edit, "* Lamp · light\nState: off\n▶ !on: sent"), card("$5", "", "A new device: “X”.\nReact with ✅ to admit it"),
+		card("$4", edit, "* Lamp · light\nState: off\n▶ !on: sent"), card("$5", "", "A new device: “X”.\nReact or reply with ✅ to admit it"),
 	)
 	want := "Lamp             Lamp             Lamp · light · State: off\n" +
 		"Lamp             Lamp             ✎ Lamp · light · State: on · ▶ !on: sent\n" +
