@@ -132,11 +132,11 @@ interop-calls: build $(DENDRITE) ## calls of matrix-js-sdk in Chromium with the 
 
 # The same promise as interop-turn's.
 .PHONY: interop-sources
-interop-sources: build $(DENDRITE) ## calls to go2rtc, FFmpeg and a stand-in of libpeer, from aiortc; installs them; ONLY=TestWHEP for some
+interop-sources: build $(DENDRITE) ## calls to go2rtc, FFmpeg and a stand-in of libpeer, from aiortc; installs them; ONLY=TestWHEP, FOR=20s
 	@mkdir -p bin/figures
 	@$(MAKE) --no-print-directory --quiet $(INTERCOM) || true
 	@$(MAKE) --no-print-directory --quiet $(GO2RTC) || true
-	@go test -tags interop -count=1 -timeout 10m -parallel 2 -v $(if $(ONLY),-run '$(ONLY)') ./test/sources/ \
+	@go test -tags interop -count=1 -timeout 15m -parallel 2 -v $(if $(ONLY),-run '$(ONLY)') ./test/sources/ \
 		| { grep -v '^=== ' || true; } | tee $(if $(ONLY),/dev/null,bin/figures/interop-sources.tsv)
 
 .PHONY: race

@@ -14,14 +14,6 @@ import peers
 COLOUR, PITCH = (200, 30, 30), 1000
 
 
-def linear(byte):
-    """A sample of ITU-T G.711's mu-law."""
-    code = ~byte & 0xFF
-    value = ((((code & 0x0F) << 3) + 0x84) << ((code & 0x70) >> 4)) - 0x84
-    return -value if code & 0x80 else value
-
-
-
 def hear(port):
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     s.bind(("127.0.0.1", port))
@@ -29,16 +21,18 @@ def hear(port):
     while True:
         packet = s.recv(2000)
         if packet[1] & 0x7F == 0:
-            heard.extend(linear(b) for b in packet[12:])
+            heard.extend(peers.linear(b) for b in packet[12:])
         if len(heard) >= 4000:
             peers.say(heard=peers.hertz(heard, 8000))
             heard = []
 
 
-def video_of(container):
-    v = container.add_stream("libx264", rate=25)
+def video_of(container, codec):
+    v = container.add_stream(codec, rate=25)
     v.width, v.height, v.pix_fmt, v.bit_rate = 320, 240, "yuv420p", 300000
-    v.options = {"preset": "ultrafast", "tune": "zerolatency", "profile": "baseline", "g": "25"}
+    v.options = {"preset": "ultrafast", "tune": "zerolatency", "g": "25"}
+    if codec == "libx264":
+        v.options["profile"] = "baseline"
     return v
 
 
@@ -55,6 +49,7 @@ def main():
     p.add_argument("--video")
     p.add_argument("--audio")
     p.add_argument("--codec", default="pcm_mulaw")
+    p.add_argument("--picture", default="libx264")
     p.add_argument("--hear", type=int)
     args = p.parse_args()
     done = threading.Event()
@@ -64,12 +59,12 @@ def main():
     if args.rtsp:
         both = av.open(args.rtsp, "w", format="rtsp", options={"rtsp_transport": "tcp"})
         outs = [both]
-        v, (a, rate) = video_of(both), audio_of(both, args.codec)
+        v, (a, rate) = video_of(both, args.picture), audio_of(both, args.codec)
         pair = {v: both, a: both}
     else:
         one, two = av.open(args.video, "w", format="rtp"), av.open(args.audio, "w", format="rtp")
         outs = [one, two]
-        v, (a, rate) = video_of(one), audio_of(two, args.codec)
+        v, (a, rate) = video_of(one, args.picture), audio_of(two, args.codec)
         pair = {v: one, a: two}
     count = rate // 50
     began, pictures, sounds = time.monotonic(), 0, 0

@@ -151,6 +151,15 @@ func (s *script) sees(red, green, blue int) {
 	})
 }
 
+// take is what it said since the last time.
+func (s *script) take() []word {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	said := s.said
+	s.said = nil
+	return said
+}
+
 func near(a, b int) bool { return a-b < 25 && b-a < 25 }
 
 // world is a homeserver with alice, and gatepost with a door.
@@ -161,12 +170,13 @@ type world struct {
 	gate   *harness.Gatepost
 	alice  *harness.Person
 	broker string
+	way    *lossy // between alice's client and the gateway; nil: straight
 }
 
 // newWorld has everything running; media is what follows `call:`.
 func newWorld(t *testing.T, media string) *world {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute+lasts(t))
 	t.Cleanup(cancel)
 	w := &world{t: t, ctx: ctx}
 	ports, err := harness.FreePorts(3)
@@ -240,6 +250,9 @@ func (w *world) calls() (person *script, hangup func()) {
 	}))
 	person = run(w.t, "person.py", "700")
 	offer := person.says("its offer", func(w word) bool { return w.SDP != "" }).SDP
+	if w.way != nil {
+		offer = withoutCandidates(offer)
+	}
 	send := func(typ string, more map[string]any) {
 		w.t.Helper()
 		more["call_id"], more["party_id"], more["version"] = "C1", "PHONE", "1"
@@ -258,11 +271,29 @@ func (w *world) calls() (person *script, hangup func()) {
 		return answer != ""
 	}))
 	send("m.call.select_answer", map[string]any{"selected_party_id": "gatepost"})
+	if w.way != nil {
+		answer = w.way.instead(answer)
+	}
 	b, err := json.Marshal(map[string]string{"sdp": answer})
 	must(w.t, err)
 	_, err = person.in.Write(append(b, '\n'))
 	must(w.t, err)
 	return person, func() { send("m.call.hangup", map[string]any{"reason": "user_hangup"}) }
+}
+
+// told waits for a text in one of alice's rooms.
+func (w *world) told(text string) {
+	w.t.Helper()
+	must(w.t, w.alice.Await(w.ctx, text, func(rooms map[string]*harness.Room) bool {
+		for _, r := range rooms {
+			for _, e := range r.Events {
+				if e.Content.Body == text {
+					return true
+				}
+			}
+		}
+		return false
+	}))
 }
 
 func has[V any](m map[string]V, key string) bool {

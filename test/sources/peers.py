@@ -50,6 +50,13 @@ def sound(data, rate, layout, at):
     return frame
 
 
+def linear(byte):
+    """A sample of ITU-T G.711's mu-law."""
+    code = ~byte & 0xFF
+    value = ((((code & 0x0F) << 3) + 0x84) << ((code & 0x70) >> 4)) - 0x84
+    return -value if code & 0x80 else value
+
+
 def hertz(samples, rate):
     """How often the samples go up through zero in a second; 0 in silence."""
     if not samples or max(samples) < 500:
