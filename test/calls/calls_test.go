@@ -34,7 +34,11 @@ func over(p *phone, d *intercom, from int) {
 }
 
 // scenarios plays each of them several times between the same two, and prints how many went well.
-func scenarios(t *testing.T, list []scenario) {
+func scenarios(t *testing.T, list []scenario) { between(t, "aiortc as the device", list) }
+
+// between does the same with another peer of the person's client.
+func between(t *testing.T, peer string, list []scenario) {
+	t.Helper()
 	for _, s := range list {
 		good, played := 0, false
 		for range runs {
@@ -49,7 +53,7 @@ func scenarios(t *testing.T, list []scenario) {
 		if !played {
 			continue // not asked for
 		}
-		harness.Equal(t, "js-sdk in Chromium, aiortc as the device: "+s.name, good, runs, "runs")
+		harness.Equal(t, "js-sdk in Chromium, "+peer+": "+s.name, good, runs, "runs")
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -37,6 +38,16 @@ const hall = `
 // behind has homeserver and gatepost in the middle of a world of NATs; alice's browser is to be on side a, the door on side b.
 func behind(t *testing.T, n *nat.World) *world {
 	t.Helper()
+	transport := "udp"
+	if n.Kind == nat.NoUDP {
+		transport = "tcp"
+	}
+	return behindWith(t, n, hall, []string{transport})
+}
+
+// behindWith is the same with other devices, and with a relay that is reached in other ways.
+func behindWith(t *testing.T, n *nat.World, rules string, transports []string) *world {
+	t.Helper()
 	bin := t.TempDir()
 	programs, err := filepath.Abs(binaries)
 	must(t, err)
@@ -45,15 +56,15 @@ func behind(t *testing.T, n *nat.World) *world {
 		must(t, os.WriteFile(filepath.Join(bin, name), []byte(script), 0o700))
 	}
 	must(t, os.Symlink(filepath.Join(programs, "generate-keys"), filepath.Join(bin, "generate-keys")))
-	transport := "udp"
-	if n.Kind == nat.NoUDP {
-		transport = "tcp"
+	var listen []string
+	for _, transport := range transports {
+		listen = append(listen, fmt.Sprintf("%q", transport+"://"+publicRelay))
 	}
 	return setting{
-		bin: bin, rules: hall,
+		bin: bin, rules: rules,
 		extra: func(*world) string {
-			return fmt.Sprintf("turn: {listen: [\"%s://%s\"], realm: example.org, secret: a secret of the test, public_ip: [%s], relay_ports: 52000-52200, allow_peers: [%q]}\n"+
-				"calls: {listen_udp: %q, interfaces: [lo], allow_peers: [%q]}\n", transport, publicRelay, nat.Server, nat.Outside, publicMedia, nat.Outside)
+			return fmt.Sprintf("turn: {listen: [%s], realm: example.org, secret: a secret of the test, public_ip: [%s], relay_ports: 52000-52200, allow_peers: [%q]}\n"+
+				"calls: {listen_udp: %q, interfaces: [lo], allow_peers: [%q]}\n", strings.Join(listen, ", "), nat.Server, nat.Outside, publicMedia, nat.Outside)
 		},
 		before: func(w *world) {
 			u, err := url.Parse(w.hs.URL())

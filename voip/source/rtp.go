@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/pion/rtcp"
@@ -145,9 +146,10 @@ func (r *RTP) Source(log *slog.Logger) media.Source {
 }
 
 const (
-	rtpSilence = 20 * time.Second // without a packet from the beginning, then the call ends
-	rtpPacket  = 2048             // bytes; what is longer is cut, and dropped for it
-	resolve    = 3 * time.Second
+	rtpSilence = 20 * time.Second      // without a packet from the beginning, then the call ends
+	rtpPacket  = 2048                  // bytes; what is longer is cut, and dropped for it
+	resolve    = 3 * time.Second       // for finding the device and taking the ports
+	portAgain  = 50 * time.Millisecond // between two tries to take one
 	// firstDynamic is the payload type of what the device hears while nobody has said another (RFC 3551 section 3).
 	firstDynamic = 96
 )
@@ -181,14 +183,33 @@ func (s *rtpSource) Open(ctx context.Context) ([]media.Track, error) {
 	var tracks []media.Track
 	for i, st := range s.rtp.streams {
 		s.heard[i].pt.Store(int32(st.pt)) //nolint:gosec // -1 to 127
-		c, err := net.ListenUDP("udp", &net.UDPAddr{Port: int(st.port)})
+		c, err := listenPatiently(ctx, st.port)
 		if err != nil {
+			s.Close()
 			return nil, fail("The gateway's port for the device is taken.", err)
 		}
 		s.conns = append(s.conns, c)
 		tracks = append(tracks, media.Track{Codecs: []media.Codec{st.codec}, Receives: s.rtp.talk != 0 && !isVideo(st.codec)})
 	}
 	return withSound(tracks), nil
+}
+
+// listenPatiently takes a port. When device and person call each other at the same time, the call that gives way may still hold
+// it for a moment.
+func listenPatiently(ctx context.Context, port uint16) (*net.UDPConn, error) {
+	tick := time.NewTicker(portAgain)
+	defer tick.Stop()
+	for {
+		c, err := net.ListenUDP("udp", &net.UDPAddr{Port: int(port)})
+		if err == nil || !errors.Is(err, syscall.EADDRINUSE) {
+			return c, err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
 }
 
 // Close gives the ports back.

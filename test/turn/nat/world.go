@@ -152,6 +152,25 @@ func (w *World) Listen(ctx context.Context, host, network, addr string) (net.Lis
 	})
 }
 
+// ListenPacket takes packets on a host. The address is a literal one.
+func (w *World) ListenPacket(ctx context.Context, host, network, addr string) (net.PacketConn, error) {
+	return within(w, host, func() (net.PacketConn, error) {
+		var c net.ListenConfig
+		return c.ListenPacket(ctx, network, addr)
+	})
+}
+
+// CutUDP lets no UDP packet through the NAT of side a or b any more, until MendUDP.
+func (w *World) CutUDP(ctx context.Context, side string) error {
+	return run(ctx, "ip", "netns", "exec", w.Netns("nat"+side), relay.Find("nft"),
+		"add table ip cut; add chain ip cut f { type filter hook forward priority -10; }; add rule ip cut f meta l4proto udp drop")
+}
+
+// MendUDP takes back CutUDP.
+func (w *World) MendUDP(ctx context.Context, side string) error {
+	return run(ctx, "ip", "netns", "exec", w.Netns("nat"+side), relay.Find("nft"), "delete table ip cut")
+}
+
 // within runs open on a host: sockets that the very goroutine opens belong there for good.
 func within[T any](w *World, host string, open func() (T, error)) (got T, err error) {
 	runtime.LockOSThread()

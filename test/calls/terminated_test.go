@@ -1,0 +1,270 @@
+//go:build linux && interop
+
+package calls
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatepost/gatepost/test/device"
+	"github.com/gatepost/gatepost/test/harness"
+)
+
+// gatePlace is alice's client, a device for which the gateway is the party of calls, and the chat of the two.
+type gatePlace struct {
+	w      *world
+	alice  *phone
+	box    *box
+	room   string
+	button *device.Client
+}
+
+// here lists the addresses of this machine, where a browser is that does not use loopback, as YAML.
+func here(t *testing.T) string {
+	t.Helper()
+	all, err := net.InterfaceAddrs()
+	must(t, err)
+	list := []string{`"127.0.0.0/8"`}
+	for _, a := range all {
+		if ip, ok := a.(*net.IPNet); ok && ip.IP.To4() != nil && !ip.IP.IsLoopback() {
+			list = append(list, fmt.Sprintf("%q", ip.IP.String()+"/32"))
+		}
+	}
+	return "[" + strings.Join(list, ", ") + "]"
+}
+
+// newGate has everything running.
+func newGate(t *testing.T, b *browser) *gatePlace {
+	t.Helper()
+	conn, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	must(t, err)
+	ports, err := harness.FreePorts(2)
+	must(t, err)
+	g, peers := &gatePlace{}, here(t)
+	g.w = setting{
+		rules: boxRule("127.0.0.1", conn.LocalAddr().(*net.UDPAddr).Port, ports[0]),
+		extra: func(w *world) string {
+			return fmt.Sprintf("turn: {listen: [\"udp://%s\"], realm: example.org, secret: a secret of the test, public_ip: [127.0.0.1], relay_ports: 52300-52500, allow_peers: %s}\n"+
+				"calls: {listen_udp: \":%d\", allow_peers: %s}\n", w.relay, peers, ports[1], peers)
+		},
+	}.begin(t)
+	g.box = newBox(t, conn, &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: ports[0]})
+	g.button = g.w.client("button")
+	g.press(t, "gate/state")
+	g.alice = g.w.phone(b, "alice")
+	g.room = g.w.chatWith(g.alice, "gate")
+	return g
+}
+
+// client is a device that publishes, until the test ends.
+func (w *world) client(id string) *device.Client {
+	w.t.Helper()
+	c, err := device.New(device.Config{Addr: w.broker, ClientID: id})
+	must(w.t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = c.Run(ctx) // Online says when it can't
+	}()
+	w.t.Cleanup(func() { cancel(); <-done })
+	must(w.t, c.Online(w.ctx))
+	return c
+}
+
+func (g *gatePlace) press(t *testing.T, topic string) {
+	t.Helper()
+	must(t, g.button.Publish(g.w.ctx, device.Message{Topic: topic, Payload: []byte("pressed"), QoS: 1}))
+}
+
+// begin makes t answer for what fails.
+func (g *gatePlace) begin(t *testing.T) { g.alice.t, g.box.t = t, t }
+
+// place calls the device.
+func (g *gatePlace) place() string {
+	g.alice.t.Helper()
+	var placed struct{ Call string }
+	g.alice.do("place", map[string]any{"room": g.room, "video": false}, &placed)
+	return placed.Call
+}
+
+// call is a call of alice's that both take part in.
+func (g *gatePlace) call(t *testing.T) {
+	t.Helper()
+	g.begin(t)
+	g.place()
+	g.talking(g.alice)
+}
+
+// ring is a call of the device's that rings at alice's.
+func (g *gatePlace) ring(t *testing.T) {
+	t.Helper()
+	g.begin(t)
+	before := g.alice.report().Incoming
+	g.press(t, "gate/button")
+	g.alice.rings(before + 1)
+}
+
+// talking waits until both hear each other.
+func (g *gatePlace) talking(p *phone) {
+	p.t.Helper()
+	p.sees("the call connected, with the device's tone", func(s seen) bool { return s.State == "connected" && near(s.Hertz, doorTone) })
+	g.box.hears(personTone)
+}
+
+// hangup ends the call, and waits until the gateway knows.
+func (g *gatePlace) hangup(p *phone) {
+	p.t.Helper()
+	p.do("hangup", nil, nil)
+	g.ended(p)
+}
+
+func (g *gatePlace) ended(p *phone) seen {
+	p.t.Helper()
+	s := p.sees("the end", func(s seen) bool { return s.State == "ended" })
+	until(p.t, "the gateway to know that the call is over", func() bool {
+		all := g.calls()
+		return len(all) > 0 && !slices.ContainsFunc(all, func(state string) bool { return state != "over" })
+	})
+	g.box.hears(0)
+	return s
+}
+
+// calls are the states of all calls there were, the latest first.
+func (g *gatePlace) calls() (states []string) {
+	g.alice.t.Helper()
+	r, err := g.w.gate.Do(g.w.ctx, "calls", "--json")
+	must(g.alice.t, err)
+	var all []struct{ State string }
+	must(g.alice.t, json.Unmarshal([]byte(r.Stdout), &all))
+	for _, c := range all {
+		states = append(states, c.State)
+	}
+	return states
+}
+
+// The gateway is the party of the call, and forwards the sound of a device that speaks plain RTP.
+func TestTerminatedCalls(t *testing.T) {
+	b := newBrowser(t)
+	g := newGate(t, b)
+	second := g.w.phone(b, "alice")
+	between(t, "the gateway as the party", []scenario{
+		{"call out, hang up", func(t *testing.T) {
+			g.call(t)
+			g.hangup(g.alice)
+		}},
+		{"call in", func(t *testing.T) {
+			g.ring(t)
+			g.alice.do("answer", map[string]any{"video": false}, nil)
+			g.talking(g.alice)
+			g.hangup(g.alice)
+		}},
+		{"call in, rejected", func(t *testing.T) {
+			g.ring(t)
+			g.alice.do("reject", nil, nil)
+			g.ended(g.alice)
+		}},
+		{"call in, unanswered", func(t *testing.T) {
+			g.ring(t)
+			g.ended(g.alice)
+		}},
+		{"busy", func(t *testing.T) {
+			g.call(t)
+			second.t = t
+			second.do("place", map[string]any{"room": g.room, "video": false}, nil)
+			if s := second.sees("the end of the other call", func(s seen) bool { return s.State == "ended" }); s.Reason != "user_busy" {
+				t.Errorf("the reason is %q", s.Reason)
+			}
+			g.talking(g.alice)
+			g.hangup(g.alice)
+		}},
+		{"hold and unhold", func(t *testing.T) {
+			g.call(t)
+			g.alice.do("hold", map[string]any{"on": true}, nil)
+			g.alice.sees("silence", func(s seen) bool { return s.Held && s.Hertz == 0 && s.State == "connected" })
+			g.alice.do("hold", map[string]any{"on": false}, nil)
+			g.talking(g.alice)
+			g.hangup(g.alice)
+		}},
+		{"mute", func(t *testing.T) {
+			g.call(t)
+			g.alice.do("mute", map[string]any{"on": true}, nil)
+			g.box.hears(0)
+			g.alice.do("mute", map[string]any{"on": false}, nil)
+			g.talking(g.alice)
+			g.hangup(g.alice)
+		}},
+		{"ICE restart", func(t *testing.T) {
+			g.call(t)
+			before := g.alice.report().Ufrag
+			g.alice.do("restart", nil, nil)
+			g.alice.sees("other credentials of the gateway's", func(s seen) bool { return s.Ufrag != "" && s.Ufrag != before })
+			g.talking(g.alice)
+			g.hangup(g.alice)
+		}},
+		{"glare", func(t *testing.T) {
+			g.begin(t)
+			g.press(t, "gate/button")
+			g.place()
+			g.talking(g.alice)
+			g.hangup(g.alice)
+		}},
+		{"answered elsewhere", func(t *testing.T) {
+			second.t = t
+			before := second.report().Incoming
+			g.ring(t)
+			second.rings(before + 1)
+			second.do("answer", map[string]any{"video": false}, nil)
+			g.talking(second)
+			g.alice.sees("that it was answered elsewhere", func(s seen) bool { return s.State == "ended" })
+			g.hangup(second)
+		}},
+		{"expired invite", func(t *testing.T) {
+			g.begin(t)
+			before := len(g.calls())
+			_, err := g.alice.evaluate(fmt.Sprintf(`phone.client.sendEvent(%q, "m.call.invite", {version: "1", call_id: "expired%d", party_id: "x", lifetime: 1, offer: {type: "offer", sdp: "v=0\\r\\n"}})`,
+				g.room, time.Now().UnixNano()))
+			must(t, err)
+			g.call(t) // nobody is busy with the other one
+			if n := len(g.calls()); n != before+1 {
+				t.Errorf("%d calls more, one of them was expired", n-before)
+			}
+			g.hangup(g.alice)
+		}},
+	})
+	useRelay(t, g.w, g.alice, true)
+	between(t, "the gateway as the party", []scenario{
+		{"call out, relay only", func(t *testing.T) {
+			g.call(t)
+			if s := g.alice.report(); s.Local != "relay" {
+				t.Errorf("the person's candidate is of the type %q", s.Local)
+			}
+			g.hangup(g.alice)
+		}},
+	})
+}
+
+// After kill -9 the gateway that is started again hangs up what it finds.
+func TestKilledInACall(t *testing.T) {
+	g := newGate(t, newBrowser(t))
+	var took []time.Duration
+	for range runs {
+		g.call(t)
+		g.w.gate.Kill()
+		begin := time.Now()
+		must(t, g.w.gate.Start(g.w.ctx))
+		g.alice.sees("the hangup", func(s seen) bool { return s.State == "ended" })
+		took = append(took, time.Since(begin))
+	}
+	most := took[0]
+	for _, d := range took {
+		most = max(most, d)
+	}
+	harness.Figure(t, fmt.Sprintf("kill -9 during a call: start to the client's hangup, longest of %d", runs), most.Milliseconds(), "ms", "< 2000", most < 2*time.Second)
+}
