@@ -52,7 +52,8 @@ func (p *preview) render(out *previewed, s convention.Source) (text string, at t
 
 // value is what a reading says now, as gatepost reads it; of a picture it is the size. The text is "" when it is unknown.
 func (p *preview) value(out *previewed, r convention.DeviceReading) decoded {
-	v, ok := decoded{}, true
+	var v decoded
+	var ok bool
 	switch {
 	case r.Source.Topic == "":
 		v, ok = p.values[r.From[0]]

@@ -57,6 +57,7 @@ func parts() []part {
 		{"idle", idle},
 		{"large", large},
 		{"cards", cards},
+		{"confirm", confirm},
 		{"full", full},
 	}
 }
