@@ -29,7 +29,7 @@ func (i identity) forbids(state room.State, user ids.UserID, a *action.Action, n
 	switch level := i.level(state, user); {
 	case state.Members[user] != "join":
 		return "You are not in this room."
-	case !slices.Contains([]string{"invite", "knock", "restricted", "knock_restricted"}, state.JoinRule):
+	case !private(state.JoinRule):
 		return "Anybody can join this room, so nothing runs here. Make it invite-only first."
 	case level < grade.Power():
 		return fmt.Sprintf("“%s” asks for power level %d; you have %d here.", a.Words(), grade.Power(), level)

@@ -200,6 +200,7 @@ type memRooms struct {
 	sent      map[string]ids.EventID // by content id
 	posts     []memPost
 	state     room.State
+	states    map[ids.RoomID]room.State // of rooms that have one of their own
 	// answer is asked before a Send; a zero Outcome lets it be done. seen is what a look-up may find.
 	answer func(r lane.Record) (o lane.Outcome, arrives bool)
 	fail   func(call string) error
@@ -304,9 +305,12 @@ func (m *memRooms) Join(_ context.Context, id ids.RoomID, u ids.UserID) error {
 	return m.call("join %s %s", id, u)
 }
 
-func (m *memRooms) State(context.Context, ids.RoomID, ids.UserID) (room.State, error) {
+func (m *memRooms) State(_ context.Context, id ids.RoomID, _ ids.UserID) (room.State, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if s, ok := m.states[id]; ok {
+		return s, nil
+	}
 	return m.state, nil
 }
 

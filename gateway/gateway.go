@@ -106,26 +106,27 @@ type Gateway struct {
 	marks        *marks
 	echo         *echo
 
-	directory *directory
-	phones    *phones
-	callRooms *callRooms
-	private   *privateRooms
-	chats     *chats
-	callsTold bool // since the last BatchDone; the inbox goroutine's
-	rooms     *provisioner
-	sender    *sender
-	tries     *tries
-	uncertain *uncertain
-	shown     *shownIDs
-	publisher *publisher
-	powers    *powers
-	inboxBell chan struct{}
-	keysBell  chan struct{}
-	unread    unread // the inbox goroutine's
-	sealed    sealedLanes
-	alerts    chan alert
-	unmatched unmatched
-	state     state
+	directory   *directory
+	phones      *phones
+	callRooms   *callRooms
+	private     *privateRooms
+	chats       *chats
+	callsTold   bool // since the last BatchDone; the inbox goroutine's
+	rooms       *provisioner
+	sender      *sender
+	tries       *tries
+	uncertain   *uncertain
+	shown       *shownIDs
+	publisher   *publisher
+	powers      *powers
+	inboxBell   chan struct{}
+	keysBell    chan struct{}
+	upgradeBell chan struct{}
+	unread      unread // the inbox goroutine's
+	sealed      sealedLanes
+	alerts      chan alert
+	unmatched   unmatched
+	state       state
 
 	failure chan error      // the first error that ends us
 	ending  <-chan struct{} // closed when Run was asked to stop, or has to
@@ -157,7 +158,7 @@ func New(cfg Config) (*Gateway, error) {
 		queue: newQueue(), inRouter: make(chan func(*batch)), idleMarks: time.NewTimer(time.Hour), commandTimer: time.NewTimer(time.Hour),
 		ids: &seenIDs{store: cfg.Store, fresh: map[string]bool{}}, echo: newEcho(), offers: map[ids.DeviceID]announcedActions{}, answers: newLimiter(), silences: newSilences(), directory: newDirectory(), phones: newPhones(),
 		tries: newTries(), shown: newShownIDs(), publisher: newPublisher(), powers: newPowers(),
-		inboxBell: make(chan struct{}, 1), keysBell: make(chan struct{}, 1), alerts: make(chan alert, 16), unmatched: unmatched{by: map[string]*Unmatched{}}, state: state{told: map[string]time.Time{}},
+		inboxBell: make(chan struct{}, 1), keysBell: make(chan struct{}, 1), upgradeBell: make(chan struct{}, 1), alerts: make(chan alert, 16), unmatched: unmatched{by: map[string]*Unmatched{}}, state: state{told: map[string]time.Time{}},
 		failure: make(chan error, 1), stopped: make(chan struct{}),
 	}
 	g.idleMarks.Stop()
@@ -250,7 +251,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	for _, part := range []func(context.Context) error{
-		g.readInbox, g.publishCommands, g.keepHouse, g.sendRequests, g.followTopics,
+		g.readInbox, g.publishCommands, g.keepHouse, g.sendRequests, g.followTopics, g.followUpgrades,
 		func(ctx context.Context) error { g.sender.run(ctx); return nil },
 	} {
 		wg.Go(func() {

@@ -107,6 +107,9 @@ func (g *Gateway) handle(ctx context.Context, e room.Event) error {
 		if err := g.callRoomChanged(ctx, e); err != nil {
 			return ctx.Err() // it stays
 		}
+		if e.Type == "m.room.tombstone" {
+			f = g.tombstoned(e, who)
+		}
 		if e.Type == "m.room.member" {
 			f = g.moved(ctx, e, who)
 		}
@@ -166,6 +169,7 @@ func (g *Gateway) invited(ctx context.Context, e room.Event, who *identity) func
 	defer cancel()
 	key, ok := g.directory.key(e.Room)
 	if !ok {
+		g.ringUpgrades() // perhaps one that we wait for
 		if _, phone := g.phoneOfUser(user); phone || user != who.bot {
 			g.invitedToCall(jctx, e, user)
 		} else if c.Direct {

@@ -293,6 +293,7 @@ func roomState(events []object) room.State {
 		switch typ {
 		case "m.room.create":
 			creator = ids.UserID(e.text("sender"))
+			s.Creator, s.Predecessor = creator, ids.RoomID(content.object("predecessor").text("room_id"))
 			if v := content.text("room_version"); v != "" {
 				s.Version = v
 			}

@@ -43,6 +43,8 @@ type State struct {
 	Users        map[ids.UserID]int
 	UsersDefault int
 	Members      map[ids.UserID]string // membership by user: join, invite, leave, ban, knock
+	Creator      ids.UserID            // who made the room
+	Predecessor  ids.RoomID            // the room that this one says it replaces; "" none
 }
 
 // Level is the power level of user (Client-Server API, m.room.power_levels).

@@ -6,12 +6,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
 // Dendrite is the homeserver of the everyday tests: SQLite, ready in half a second.
 type Dendrite struct {
 	process *Process
+	dir     string
 	url     string
 	secret  string
 }
@@ -26,7 +28,7 @@ func NewDendrite(bin, dir, registration string) (*Dendrite, error) {
 		return nil, err
 	}
 	address := fmt.Sprintf("127.0.0.1:%d", ports[0])
-	d := &Dendrite{url: "http://" + address, secret: Secret()}
+	d := &Dendrite{dir: dir, url: "http://" + address, secret: Secret()}
 	keys := exec.Command(filepath.Join(bin, "generate-keys"), "-private-key", filepath.Join(dir, "matrix_key.pem"))
 	if out, err := keys.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("make the homeserver's key: %w: %s", err, out)
@@ -42,6 +44,17 @@ func NewDendrite(bin, dir, registration string) (*Dendrite, error) {
 	d.process, err = newProcess("dendrite", filepath.Join(bin, "dendrite"), dir, nil,
 		"-config", "dendrite.yaml", "-http-bind-address", address)
 	return d, err
+}
+
+// RoomVersion sets the version of rooms that are made without one. Called before Start.
+func (d *Dendrite) RoomVersion(version string) error {
+	file := filepath.Join(d.dir, "dendrite.yaml")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	changed := strings.Replace(string(text), "room_server:\n", fmt.Sprintf("room_server:\n  default_room_version: %q\n", version), 1)
+	return os.WriteFile(file, []byte(changed), 0o600)
 }
 
 func (d *Dendrite) Kind() string       { return "dendrite" }

@@ -191,6 +191,16 @@ func (p *Person) CreateRoom(ctx context.Context, alias string, invite ...string)
 	return answer.RoomID, err
 }
 
+// Upgrade replaces a room by a new one of another version, and returns its id.
+func (p *Person) Upgrade(ctx context.Context, room, version string) (string, error) {
+	var answer struct {
+		RoomID string `json:"replacement_room"`
+	}
+	path := fmt.Sprintf("/_matrix/client/v3/rooms/%s/upgrade", url.PathEscape(room))
+	err := p.client.do(ctx, http.MethodPost, path, map[string]string{"new_version": version}, &answer)
+	return answer.RoomID, err
+}
+
 // Invite asks somebody into a room.
 func (p *Person) Invite(ctx context.Context, room, user string) error {
 	path := fmt.Sprintf("/_matrix/client/v3/rooms/%s/invite", url.PathEscape(room))
