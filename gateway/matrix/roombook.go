@@ -146,6 +146,19 @@ func (b *roomBook) apply(events []room.Event) error {
 	return nil
 }
 
+// doubt makes the next message ask for what may have changed unseen: who is in a room, and whether one that was not encrypted is.
+func (b *roomBook) doubt(id ids.RoomID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch r := b.rooms[id]; {
+	case r == nil:
+	case r.Encrypted:
+		r.members = nil
+	default:
+		delete(b.rooms, id)
+	}
+}
+
 func there(membership string) bool { return membership == "join" || membership == "invite" }
 
 // members are those who may read what is said now, in order. They are read once by every process; from then on events

@@ -238,6 +238,9 @@ func (s *syncer) collect(ctx context.Context, res syncResponse) ([]room.Event, e
 // timeline is what happened in a room since the last answer. What a limited answer left out is fetched, to a bound.
 func (s *syncer) timeline(ctx context.Context, id ids.RoomID, r syncRoom) ([]room.Event, error) {
 	raws := r.Timeline.Events
+	if r.Timeline.Limited {
+		s.c.book.doubt(id)
+	}
 	if r.Timeline.Limited && r.Timeline.PrevBatch != "" {
 		missed, err := s.missed(ctx, id, r.Timeline.PrevBatch)
 		if err != nil {

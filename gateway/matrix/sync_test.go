@@ -164,10 +164,21 @@ func TestSyncGapsAreBounded(t *testing.T) {
 			n := pages.Add(1)
 			says(200, fmt.Sprintf(`{"chunk":[%s],"end":"p%d"}`, message(fmt.Sprintf("$%d", n), "@alice:example.org", "x"), n))(w, r)
 		})
-		stop := start(t, account(t, h, in))
+		c := account(t, h, in)
+		sealed := ids.RoomID("!sealed:example.org")
+		c.book.rooms[testRoom] = &bookedRoom{} // encryption may have been turned on in the gap
+		c.book.rooms[sealed] = &bookedRoom{Encrypted: true, members: map[ids.UserID]bool{testBot: true}}
+		stop := start(t, c)
 		synctest.Wait()
 		if n := pages.Load(); n != gapPages || len(in.ids()) != gapPages+1 {
 			t.Errorf("%d pages, %d events", n, len(in.ids()))
+		}
+		if r := c.book.get(testRoom); r != nil {
+			t.Errorf("a room is still held to be %+v", r)
+		}
+		c.book.doubt(sealed)
+		if r := c.book.get(sealed); !r.Encrypted || r.members != nil {
+			t.Errorf("an encrypted room is %+v", r)
 		}
 		stop()
 	})
