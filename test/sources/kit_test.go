@@ -228,8 +228,8 @@ func (w *world) known() {
 	must(w.t, c.Publish(w.ctx, device.Message{Topic: "porch/event", Payload: []byte("here"), QoS: 1}))
 }
 
-// calls has alice's client call the door: the client, and what ends the call.
-func (w *world) calls() (person *script, hangup func()) {
+// calls has alice's client call the door: the client, and what ends the call; flags are person.py's.
+func (w *world) calls(flags ...string) (person *script, hangup func()) {
 	w.t.Helper()
 	must(w.t, w.alice.Await(w.ctx, "the door's event", func(rooms map[string]*harness.Room) bool {
 		for _, r := range rooms {
@@ -248,7 +248,7 @@ func (w *world) calls() (person *script, hangup func()) {
 		r := rooms[room]
 		return r != nil && has(r.Members, ghost)
 	}))
-	person = run(w.t, "person.py", "700")
+	person = run(w.t, "person.py", append([]string{"700"}, flags...)...)
 	offer := person.says("its offer", func(w word) bool { return w.SDP != "" }).SDP
 	if w.way != nil {
 		offer = withoutCandidates(offer)

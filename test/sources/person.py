@@ -11,7 +11,8 @@ import peers
 async def main():
     pc = RTCPeerConnection()
     pc.addTrack(peers.Tone(int(sys.argv[1])))
-    pc.addTransceiver("video", direction="recvonly")
+    if "--sound-alone" not in sys.argv:
+        pc.addTransceiver("video", direction="recvonly")
 
     @pc.on("track")
     def on_track(track):

@@ -115,6 +115,17 @@ func TestRTSPFromGo2rtcWithAAC(t *testing.T) {
 	hangup()
 }
 
+func TestRTSPFromGo2rtcWithH265(t *testing.T) {
+	t.Parallel()
+	g := newGo2rtc(t, "", "--picture", "libx265")
+	w := newWorld(t, fmt.Sprintf("{rtsp: %q}", g.url()))
+	w.known()
+	person, hangup := w.calls("--sound-alone") // aiortc can't take an answer that refuses one of two
+	person.hears(1000)
+	w.told("The camera's picture is H265, which the person's client does not take; the call has sound alone.")
+	hangup()
+}
+
 // The camera breaks off in the middle of a call, and comes back.
 func TestRTSPFromGo2rtcAgain(t *testing.T) {
 	t.Parallel()

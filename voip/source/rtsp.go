@@ -269,7 +269,7 @@ func (s *rtspSource) Run(ctx context.Context, to media.Link) error {
 		to.Say(fmt.Sprintf("The camera also sends %s, which calls can't carry; it is left out.", name))
 	}
 	for i, codec := range c.codecs {
-		if to.Codecs[i] == (media.Codec{}) && isVideo(codec) {
+		if to.Codecs[i] == (media.Codec{}) && codec == media.H265() { // without others, the person called for sound
 			to.Say(fmt.Sprintf("The camera's picture is %s, which the person's client does not take; the call has sound alone.", nameOf(codec)))
 		}
 	}

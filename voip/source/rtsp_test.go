@@ -281,6 +281,21 @@ func TestRTSPWithH265(t *testing.T) {
 	}
 }
 
+// TestRTSPWithoutPicture is a call for sound alone, of which there is nothing to say.
+func TestRTSPWithoutPicture(t *testing.T) {
+	cam := newCamera(t, "", watch(video, sound))
+	cam.play()
+	c := open(t, source(t, cam.url("/stream")))
+	c.without = media.H264("42e01f")
+	c.start()
+	c.gets("sound", func(p packet) bool { return p.track == 1 })
+	select {
+	case said := <-c.said:
+		t.Errorf("the room is told %q", said)
+	default:
+	}
+}
+
 func TestRTSPRefusals(t *testing.T) {
 	const secret = "s3cr3t"
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
