@@ -131,8 +131,8 @@ func (e *Engine) Open(c Call) (*Leg, error) {
 	return l, nil
 }
 
-// resent is how many packets of a picture are kept to be sent again: about two seconds of 2 Mbit/s. A power of two.
-const resent = 512
+// resent is how many packets of a picture are kept to be sent again: about a second of 2 Mbit/s. A power of two.
+const resent = 256
 
 // quiet are the logs of the libraries beneath: what matters of them comes back as an error or a state.
 func quiet() *logging.DefaultLoggerFactory {
