@@ -117,6 +117,10 @@ func many(ctx context.Context, b *bench, picture int) error {
 		return err
 	}
 	cams, clients := make([]*camera, b.calls), make([]*client, b.calls)
+	errs := make([]error, 3*b.calls)
+	waiting, begin := context.WithCancel(ctx)
+	defer begin()
+	var wg sync.WaitGroup
 	for i := range b.calls {
 		if cams[i], err = newCamera(s.ports[i], nil); err != nil {
 			return err
@@ -126,17 +130,18 @@ func many(ctx context.Context, b *bench, picture int) error {
 			return err
 		}
 		defer clients[i].pc.Close()
+		wg.Go(func() { errs[3*i] = cams[i].idle(waiting) })
 	}
+	begin()
+	wg.Wait()
 	used, err := load.CPU(s.gate.PID())
 	if err != nil {
 		return err
 	}
-	errs := make([]error, 2*b.calls)
 	spoken := make([]int64, b.calls)
-	var wg sync.WaitGroup
 	for i := range b.calls {
-		wg.Go(func() { errs[2*i] = cams[i].send(ctx, b.length, picture) })
-		wg.Go(func() { spoken[i], errs[2*i+1] = clients[i].speak(ctx, b.length) })
+		wg.Go(func() { errs[3*i+1] = cams[i].send(ctx, b.length, picture) })
+		wg.Go(func() { spoken[i], errs[3*i+2] = clients[i].speak(ctx, b.length) })
 	}
 	time.Sleep(b.length * 9 / 10)
 	after, err := memoryOf(s.gate.PID())

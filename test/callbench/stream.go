@@ -17,7 +17,7 @@ type camera struct {
 	sent, pictures int64 // packets
 	heard          atomic.Int64
 	conn           *net.UDPConn
-	to             ports
+	sound, images  stream
 }
 
 // newCamera is one on its port; delays may be nil.
@@ -26,7 +26,10 @@ func newCamera(p ports, delays func(time.Duration)) (*camera, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &camera{conn: conn, to: p}
+	c := &camera{conn: conn}
+	at := func(port int) *net.UDPAddr { return &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port} }
+	c.sound = stream{send: c.sender(at(p.audio)), pt: opusType, ssrc: 1}
+	c.images = stream{send: c.sender(at(p.video)), pt: h264Type, ssrc: 2, cut: cutBytes}
 	go func() { // ends when conn is closed
 		buf := make([]byte, 1500)
 		for {
@@ -64,12 +67,31 @@ func rtpCall(video bool) func(ports) string {
 	}
 }
 
+// idle sends a packet of sound every second until ctx is done, so that the call is not given up before it is measured.
+func (c *camera) idle(ctx context.Context) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			if err := c.say(); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// say sends a packet of sound.
+func (c *camera) say() error {
+	b := make([]byte, opusBytes)
+	stamp(b)
+	return c.sound.packet(b, uint32(c.sound.n*960), c.sound.n == 0) //nolint:gosec // it wraps
+}
+
 // send sends sound for a time, and pictures of so many bytes a second besides, 30 a second.
 func (c *camera) send(ctx context.Context, length time.Duration, picture int) error {
-	audio := &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: c.to.audio}
-	video := &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: c.to.video}
-	sound := stream{send: c.sender(audio), pt: opusType, ssrc: 1}
-	images := stream{send: c.sender(video), pt: h264Type, ssrc: 2, cut: cutBytes}
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	start := time.Now()
@@ -82,18 +104,16 @@ func (c *camera) send(ctx context.Context, length time.Duration, picture int) er
 		}
 		passed := now.Sub(start)
 		if passed >= length {
-			c.sent, c.pictures = sound.n, images.n
+			c.sent, c.pictures = c.sound.n, c.images.n
 			return nil
 		}
 		for ; n < int(passed/(20*time.Millisecond)); n++ {
-			b := make([]byte, opusBytes)
-			stamp(b)
-			if err := sound.packet(b, uint32(n*960), n == 0); err != nil { //nolint:gosec // it wraps
+			if err := c.say(); err != nil {
 				return err
 			}
 		}
 		for ; picture > 0 && frames < int(passed*30/time.Second); frames++ {
-			if err := images.picture(picture/30, uint32(frames*3000), frames%60 == 0); err != nil { //nolint:gosec // it wraps
+			if err := c.images.picture(picture/30, uint32(frames*3000), frames%60 == 0); err != nil { //nolint:gosec // it wraps
 				return err
 			}
 		}
