@@ -132,11 +132,14 @@ type Phone struct {
 	Timeout time.Duration
 	Max     time.Duration   // the longest call
 	Keys    map[rune]string // key of a telephone to command; never changed
+	Picture string          // topic of what the device sees; "" none
+	// PictureURL is where a picture is fetched; "" nowhere.
+	PictureURL string
 }
 
 type phoneTopic struct {
-	device ids.DeviceID
-	ring   bool
+	device        ids.DeviceID
+	ring, picture bool // else the device speaks of its calls
 }
 
 func newPhones() *phones {
@@ -169,13 +172,16 @@ func (p *phones) put(f Phone) {
 		if _, taken := p.topics[out]; taken {
 			return
 		}
-		p.topics[out] = phoneTopic{f.Device, false}
+		p.topics[out] = phoneTopic{device: f.Device}
 	case f.Media == Media{}:
 		return
 	}
 	p.device[f.Device] = f
 	if _, taken := p.topics[f.Ring]; f.Ring != "" && !taken {
-		p.topics[f.Ring] = phoneTopic{f.Device, true}
+		p.topics[f.Ring] = phoneTopic{device: f.Device, ring: true}
+	}
+	if _, taken := p.topics[f.Picture]; f.Picture != "" && !taken {
+		p.topics[f.Picture] = phoneTopic{device: f.Device, picture: true}
 	}
 }
 
@@ -233,6 +239,10 @@ func phoneOf(d *Device, rules []*Rule) Phone {
 				f.Ring, _ = r.ringTopic.ExpandTopic(captures)
 			}
 		}
+		f.PictureURL = r.spec.Call.PictureURL
+		if r.spec.Call.Picture != "" {
+			f.Picture, _ = r.pictureTopic.ExpandTopic(captures)
+		}
 		break
 	}
 	return f
@@ -255,6 +265,8 @@ func (g *Gateway) phoneSaid(m topic.Message) bool {
 		return false
 	}
 	switch {
+	case t.picture:
+		g.keepPicture(t.device, m)
 	case m.Retained:
 	case t.ring:
 		g.cfg.Calls.Ring(t.device)

@@ -37,11 +37,14 @@ type RuleSpec struct {
 
 // CallSpec is how a device takes part in calls: it has a WebRTC stack of its own and signals over MQTT.
 type CallSpec struct {
-	Prefix string          // {captures}; of the topics PREFIX/call/in and PREFIX/call/out; "": the device says nothing of calls
-	Media  Media           // with Prefix empty, save for Libpeer
-	Max    time.Duration   // the longest call
-	Ring   *RingSpec       // nil: the device calls nobody
-	Keys   map[rune]string // key of a telephone to command, with Media: those of a call that is not ours count for nothing
+	Prefix string        // {captures}; of the topics PREFIX/call/in and PREFIX/call/out; "": the device says nothing of calls
+	Media  Media         // with Prefix empty, save for Libpeer
+	Max    time.Duration // the longest call
+	Ring   *RingSpec     // nil: the device calls nobody
+	// Where pictures come from that are shown with a ring; at most one is set.
+	Picture    string // {captures}; a topic
+	PictureURL string
+	Keys       map[rune]string // key of a telephone to command, with Media: those of a call that is not ours count for nothing
 }
 
 // Media is what the gateway itself plays to whoever calls a device; one of its fields is set. The zero value is nothing.
@@ -154,8 +157,8 @@ type Rule struct {
 	hasName           bool
 	hasRoom, hasSpace bool
 
-	callPrefix, ringTopic topic.Template // with spec.Call
-	callTopics            []topic.Filter // what the device says of calls
+	callPrefix, ringTopic, pictureTopic topic.Template // with spec.Call
+	callTopics                          []topic.Filter // what the device says of calls
 }
 
 // command is a compiled CommandSpec.
@@ -286,6 +289,10 @@ func Compile(spec RuleSpec) (*Rule, error) {
 		if ring := spec.Call.Ring; ring != nil && ring.Topic != "" {
 			r.ringTopic = topics("ring.topic", ring.Topic)
 			r.callTopics = append(r.callTopics, around(r.ringTopic))
+		}
+		if spec.Call.Picture != "" {
+			r.pictureTopic = topics("snapshot.topic", spec.Call.Picture)
+			r.callTopics = append(r.callTopics, around(r.pictureTopic))
 		}
 	}
 	if len(errs) > 0 {

@@ -148,6 +148,9 @@ func (c *calls) start(spec gateway.Phone) (*line, error) {
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	a := c.d.album(ctx, &wg, spec)
 	p, err := phone.New(phone.Config{
 		Journal: callJournal{c.d, string(device) + "\n"},
 		Send: func(at phone.Place, eventType string, content []byte, lifetime time.Duration) error {
@@ -164,6 +167,7 @@ func (c *calls) start(spec gateway.Phone) (*line, error) {
 				c.d.p.Log.Error("a line about a call could not be stored", logkey.Error, err)
 			}
 		},
+		Ringing: a.ringing, Missed: a.missed,
 		Ended: func(s voip.Summary) {
 			i := ended(device, s, c.d.legs.take(voip.Key{Room: s.Room, Call: s.ID}))
 			i.Relayed = c.d.relayed.take(c.d.turn, s.ID)
@@ -176,14 +180,13 @@ func (c *calls) start(spec gateway.Phone) (*line, error) {
 		Metrics: c.metrics, Log: c.d.p.Log.With(logkey.Device, string(device)),
 	})
 	if err != nil {
+		cancel()
 		return nil, err
 	}
-	ctx, cancel := context.WithCancel(context.Background())
 	l := &line{spec: spec, phone: p, said: make(chan []byte, maxSaid)}
 	if said == nil {
 		said = p.Said
 	}
-	var wg sync.WaitGroup
 	l.stop = func() { cancel(); wg.Wait() }
 	wg.Go(func() {
 		if err := p.Run(ctx); err != nil {

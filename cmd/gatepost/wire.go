@@ -61,6 +61,9 @@ func ruleSpec(d config.Device) gateway.RuleSpec {
 			Announce: c.Announce, Record: c.Record, WHEP: c.WHEP, RTSP: c.RTSP, RTP: c.RTP, Libpeer: c.Libpeer != "",
 		}}
 		s.Call.Keys = keys(d)
+		if p := d.Snapshot; p != nil {
+			s.Call.Picture, s.Call.PictureURL = p.Topic, p.URL
+		}
 		if r := d.Ring; r != nil {
 			s.Call.Ring = &gateway.RingSpec{Topic: r.Topic, People: r.People, AtOnce: r.AtOnce, Timeout: r.Timeout}
 		}

@@ -123,7 +123,7 @@ func TestEverythingWarns(t *testing.T) {
 	}
 	slices.Sort(got)
 	want := []string{
-		"devices[0].keys", "devices[0].snapshot",
+		"devices[0].keys",
 		"matrix.owners", "mqtt.anonymous",
 	}
 	if !slices.Equal(got, want) {

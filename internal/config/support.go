@@ -17,9 +17,7 @@ type missing struct {
 
 // notYet lists what this version lacks, in one place. An entry goes away with the change that makes the key work.
 func notYet() []missing {
-	return []missing{
-		{path: "devices[].snapshot", text: "this version takes no pictures; the key has no effect"},
-	}
+	return []missing{}
 }
 
 // unsupported warns of keys in the file that have no effect, and refuses those that must not be without.

@@ -77,6 +77,9 @@ func (r *report) device(at string, d *Device) {
 		}
 	}
 	if s := d.Snapshot; s != nil {
+		if d.Ring == nil {
+			r.warn(at+".snapshot", "has no effect without ring, with which it is shown")
+		}
 		if r.oneOf(at+".snapshot", "topic", "url") && r.given(at+".snapshot.url", s.URL) {
 			if _, err := parseURL(s.URL, "http", "https"); err != nil {
 				r.fail(at+".snapshot.url", "%s", err)

@@ -40,6 +40,9 @@ type Config struct {
 	TURN func(ids.CallID) *leg.TURN
 	// Note says a line about calls in the device's room, to the people it mentions. It does not block.
 	Note func(text string, mention []ids.UserID)
+	// Ringing is told that the device begins to ring people, Missed, after the note, that nobody answered. They do not block.
+	// Nil: nobody listens.
+	Ringing, Missed func()
 	// Ended is told of each call that is over. It does not block. Nil: nobody listens.
 	Ended func(voip.Summary)
 
@@ -69,6 +72,12 @@ func New(cfg Config) (*Phone, error) {
 	}
 	if cfg.Note == nil {
 		cfg.Note = func(string, []ids.UserID) {}
+	}
+	if cfg.Ringing == nil {
+		cfg.Ringing = func() {}
+	}
+	if cfg.Missed == nil {
+		cfg.Missed = func() {}
 	}
 	if cfg.Ended == nil {
 		cfg.Ended = func(voip.Summary) {}

@@ -92,6 +92,7 @@ func (p *Phone) ringOnce(ctx context.Context) {
 	ring := voip.NewRing(p.cfg.People, !p.cfg.AtOnce)
 	p.ringer.set(map[voip.Key]ids.UserID{})
 	defer p.ringer.set(nil)
+	p.cfg.Ringing()
 	keys := map[ids.UserID]voip.Key{}
 	each := p.cfg.Timeout / time.Duration(len(p.cfg.People)) // those who are called in turn share the time
 	turn, total := time.NewTimer(each), time.NewTimer(p.cfg.Timeout)
@@ -116,6 +117,7 @@ func (p *Phone) ringOnce(ctx context.Context) {
 				_ = p.runner.Do(ctx, voip.Local{Key: keys[e.Person], Event: voip.Ended{Reason: e.Reason}}) // it ends with the runner
 			case voip.RingMissed:
 				p.cfg.Note("Rang; nobody answered.", p.cfg.People)
+				p.cfg.Missed()
 				return
 			}
 		}
