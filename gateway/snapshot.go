@@ -16,7 +16,7 @@ import (
 
 // Picture is what a device saw.
 type Picture struct {
-	Data []byte // an image of a format that package media knows; never changed
+	Data []byte    // an image of a format that package media knows; never changed
 	At   time.Time // zero: nobody knows, but not of now
 }
 

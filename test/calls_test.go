@@ -5,12 +5,16 @@ package test
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/pion/logging"
+	"github.com/pion/turn/v5"
 
 	"github.com/gatepost/gatepost/test/device"
 	"github.com/gatepost/gatepost/test/harness"
@@ -229,7 +233,23 @@ func TestADeviceRingsPeople(t *testing.T) {
 	p.message(p.alice, "Front door", "the button, which is an event too", body("button: pressed"))
 }
 
-// With a relay of our own the device gets a credential for each call.
+// allocate asks a relay for an address.
+func (p *place) allocate(server, username, password string) (close func(), err error) {
+	p.t.Helper()
+	conn, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	p.must(err)
+	log := logging.NewDefaultLoggerFactory()
+	log.DefaultLogLevel = logging.LogLevelDisabled
+	client, err := turn.NewClient(&turn.ClientConfig{
+		STUNServerAddr: server, TURNServerAddr: server, Conn: conn, Username: username, Password: password, Realm: "example.org", LoggerFactory: log,
+	})
+	p.must(err)
+	p.must(client.Listen())
+	_, err = client.Allocate()
+	return func() { client.Close(); _ = conn.Close() }, err
+}
+
+// With a relay of our own the device gets a credential for each call, which is good for nothing after it.
 func TestACallHasARelay(t *testing.T) {
 	p := plan(t, "appservice", bell)
 	ports, err := harness.FreePorts(1)
@@ -243,9 +263,32 @@ func TestACallHasARelay(t *testing.T) {
 	d := p.intercom()
 	room := p.chat(p.alice)
 	p.callSend(p.alice, room, "m.call.invite", "C1", callOffer)
-	turn := d.hears("invite").TURN
-	if want := fmt.Sprintf("turn:127.0.0.1:%d?transport=udp", ports[0]); !slices.Contains(turn.URIs, want) || turn.Password == "" || turn.TTL < 600 || !strings.HasSuffix(turn.Username, "C1") {
-		t.Errorf("%+v, want %s", turn, want)
+	relay := d.hears("invite").TURN
+	if want := fmt.Sprintf("turn:127.0.0.1:%d?transport=udp", ports[0]); !slices.Contains(relay.URIs, want) || relay.Password == "" || relay.TTL < 600 || !strings.HasSuffix(relay.Username, "C1") {
+		t.Errorf("%+v, want %s", relay, want)
+	}
+	server := fmt.Sprintf("127.0.0.1:%d", ports[0])
+	leave, err := p.allocate(server, relay.Username, relay.Password)
+	p.must(err)
+	defer leave()
+	allocations := func() string {
+		r, err := p.gate.Do(p.ctx, "turn", "allocations")
+		p.must(err)
+		return r.Stdout
+	}
+	if list := allocations(); !strings.Contains(list, "call ") {
+		t.Errorf("gatepost turn allocations:\n%s", list)
+	}
+	p.callSend(p.alice, room, "m.call.hangup", "C1", `,"reason":"user_hangup"`)
+	d.hears("hangup")
+	p.message(p.alice, "Front door", "the call log", func(m harness.Event) bool { return strings.HasPrefix(m.Content.Body, p.alice.UserID+" called:") })
+	if list := allocations(); strings.Contains(list, "call ") {
+		t.Errorf("after the call, gatepost turn allocations:\n%s", list)
+	}
+	again, err := p.allocate(server, relay.Username, relay.Password)
+	defer again()
+	if err == nil {
+		t.Error("the credential is good after the call")
 	}
 }
 

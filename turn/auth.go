@@ -66,7 +66,7 @@ func (h *handler) prove(m *stun.Message, req *request, a *allocation) (p proof, 
 		return p, 0
 	}
 	p.identity, ok = creds.identify(p.username)
-	if !ok || string(realm.Value) != creds.realm {
+	if !ok || string(realm.Value) != creds.realm || h.revoked.has(p.username) {
 		h.metrics.authFailures.Inc(authUser)
 		return p, codeUnauthenticated
 	}

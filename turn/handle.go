@@ -61,6 +61,7 @@ type opening struct {
 // each call has a table of its own.
 type handler struct {
 	credentials  atomic.Pointer[credentials]
+	revoked      revoked
 	nonces       *nonces
 	policy       *policy
 	quotas       *quotas

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"strings"
 	"sync"
 	"time"
 
@@ -48,6 +49,8 @@ type carried struct {
 	Out    way     `json:"out"` // to the person
 	In     way     `json:"in"`
 	Codecs string  `json:"codecs"`
+
+	found media.Path
 }
 
 // way is one direction of a call's media.
@@ -69,7 +72,7 @@ func carriedBy(leg *media.Leg) *carried {
 	if s.Path == (media.Path{}) {
 		return nil
 	}
-	c := carried{Path: fmt.Sprintf("%s-%s/%s", s.Path.Local, s.Path.Remote, s.Path.Protocol), RTT: milliseconds(s.RTT)}
+	c := carried{Path: fmt.Sprintf("%s-%s/%s", s.Path.Local, s.Path.Remote, s.Path.Protocol), RTT: milliseconds(s.RTT), found: s.Path}
 	for _, t := range s.Out {
 		if c.Codecs != "" {
 			c.Codecs += ", "
@@ -106,6 +109,21 @@ func (w way) loss() string {
 
 // mediaHeads are the heads of columns.
 func mediaHeads() []string { return []string{"PATH", "OUT / IN", "KBIT/S", "LOST", "RTT"} }
+
+// words say by which way a call went; "": it did not go through us.
+func (c *carried) words() string {
+	switch {
+	case c == nil:
+		return ""
+	case c.found.Local == relayed || c.found.Remote == relayed:
+		return "through a relay, " + strings.ToUpper(c.found.Protocol)
+	default:
+		return "directly, " + strings.ToUpper(c.found.Protocol)
+	}
+}
+
+// relayed is the type of a candidate that is an address of a relay's.
+const relayed = "relay"
 
 // columns are what the table of calls shows of it.
 func (c *carried) columns() []string {

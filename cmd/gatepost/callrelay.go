@@ -2,19 +2,19 @@ package main
 
 import (
 	"slices"
-	"strings"
 	"sync"
 
-	"github.com/gatepost/gatepost/internal/ids"
 	"github.com/gatepost/gatepost/turn"
+	"github.com/gatepost/gatepost/voip"
 )
 
-// relayUse adds up what our relay carries for each live call, under the credentials that were made for it: for the gateway's
+// relayUse adds up what our relay carries for each live call, under the credentials that were made for it and end with it: for the gateway's
 // own leg, or for a device that does its own media. What the person's side sends through the relay goes by its own credential
 // and is not in it. The zero value is ready. Safe for concurrent use.
 type relayUse struct {
 	mu    sync.Mutex
-	calls map[ids.CallID]*callUse
+	calls map[voip.Key]*callUse
+	names map[string]voip.Key // by user name
 }
 
 type callUse struct {
@@ -30,11 +30,11 @@ const callUser = "call "
 const maxCredentials = 16
 
 // begin counts what goes under a credential from now on.
-func (u *relayUse) begin(call ids.CallID, username string) {
+func (u *relayUse) begin(call voip.Key, username string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.calls == nil {
-		u.calls = map[ids.CallID]*callUse{}
+		u.calls, u.names = map[voip.Key]*callUse{}, map[string]voip.Key{}
 	}
 	c := u.calls[call]
 	if c == nil {
@@ -43,18 +43,16 @@ func (u *relayUse) begin(call ids.CallID, username string) {
 	}
 	if !slices.Contains(c.usernames, username) && len(c.usernames) < maxCredentials {
 		c.usernames = append(c.usernames, username)
+		u.names[username] = call
 	}
 }
 
 // allocationEnded is turn.Config.OnEnd.
 func (u *relayUse) allocationEnded(e turn.Ended) {
-	id, ok := strings.CutPrefix(e.User, callUser)
-	if !ok {
-		return
-	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if c := u.calls[ids.CallID(id)]; c != nil && slices.Contains(c.usernames, e.Username) {
+	if key, ours := u.names[e.Username]; ours {
+		c := u.calls[key]
 		c.count++
 		for _, t := range []turn.Traffic{e.ToPeer, e.ToClient} {
 			c.ended.Packets += t.Packets
@@ -64,7 +62,7 @@ func (u *relayUse) allocationEnded(e turn.Ended) {
 }
 
 // of is how many bytes the relay carried for a call so far, in both directions. s nil: there is none.
-func (u *relayUse) of(s *turn.Server, call ids.CallID) uint64 {
+func (u *relayUse) of(s *turn.Server, call voip.Key) uint64 {
 	if s == nil {
 		return 0
 	}
@@ -82,7 +80,7 @@ func (u *relayUse) of(s *turn.Server, call ids.CallID) uint64 {
 	}
 }
 
-func (u *relayUse) known(call ids.CallID) ([]string, turn.Traffic, int) {
+func (u *relayUse) known(call voip.Key) ([]string, turn.Traffic, int) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	c := u.calls[call]
@@ -92,11 +90,19 @@ func (u *relayUse) known(call ids.CallID) ([]string, turn.Traffic, int) {
 	return slices.Clone(c.usernames), c.ended, c.count
 }
 
-// take is of, for the last time.
-func (u *relayUse) take(s *turn.Server, call ids.CallID) uint64 {
+// end makes the credentials of a call that is over good for nothing, ends what was allocated with them, and says how many bytes
+// the relay carried for the call in all.
+func (u *relayUse) end(s *turn.Server, call voip.Key) uint64 {
+	usernames, _, _ := u.known(call)
+	for _, name := range usernames {
+		_, _ = s.Revoke(name) // a relay that does not run has nothing left to end
+	}
 	n := u.of(s, call)
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	for _, name := range usernames {
+		delete(u.names, name)
+	}
 	delete(u.calls, call)
 	return n
 }

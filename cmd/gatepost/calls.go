@@ -61,7 +61,7 @@ func (c *calls) List() []callInfo {
 	for device, l := range c.phones {
 		for _, r := range l.phone.Calls() {
 			i := live(device, r, carriedBy(c.d.legs.get(voip.Key{Room: r.Room, Call: r.ID})))
-			i.Relayed = c.d.relayed.of(c.d.turn, r.ID)
+			i.Relayed = c.d.relayed.of(c.d.turn, voip.Key{Room: r.Room, Call: r.ID})
 			out = append(out, i)
 		}
 	}
@@ -168,12 +168,15 @@ func (c *calls) start(spec gateway.Phone) (*line, error) {
 			}
 		},
 		Ringing: a.ringing, Missed: a.missed,
-		Ended: func(s voip.Summary) {
-			i := ended(device, s, c.d.legs.take(voip.Key{Room: s.Room, Call: s.ID}))
-			i.Relayed = c.d.relayed.take(c.d.turn, s.ID)
+		Ended: func(s voip.Summary) string {
+			key := voip.Key{Room: s.Room, Call: s.ID}
+			m := c.d.legs.take(key)
+			i := ended(device, s, m)
+			i.Relayed = c.d.relayed.end(c.d.turn, key)
 			if err := c.log.add(i, time.Now()); err != nil {
 				c.d.p.Log.Error("a call could not be recorded", logkey.Error, err)
 			}
+			return m.words()
 		},
 		TURN:   c.d.callCredential,
 		People: spec.People, AtOnce: spec.AtOnce, Timeout: spec.Timeout, MaxCall: spec.Max,

@@ -9,7 +9,6 @@ import (
 
 	"github.com/gatepost/gatepost/gateway"
 	"github.com/gatepost/gatepost/internal/config"
-	"github.com/gatepost/gatepost/internal/ids"
 	"github.com/gatepost/gatepost/internal/lifecycle"
 	"github.com/gatepost/gatepost/internal/logkey"
 	"github.com/gatepost/gatepost/turn"
@@ -50,13 +49,6 @@ func (d *daemon) addMedia(group *lifecycle.Group) error {
 		Metrics: media.NewMetrics(d.metrics),
 		// names of the local network matter only where callers may be in one
 		LocalNames: slices.ContainsFunc(c.AllowPeers, func(p netip.Prefix) bool { return !p.Addr().IsLoopback() && !turn.Public(p.Addr()) }),
-		TURN: func(call ids.CallID) *media.TURN {
-			t := d.callCredential(call)
-			if t == nil {
-				return nil
-			}
-			return &media.TURN{URIs: t.URIs, Username: t.Username, Password: t.Password}
-		},
 	})
 	if err != nil {
 		return d.cfg.At("calls.listen_udp", err)
@@ -103,7 +95,11 @@ func (d *daemon) mediaLeg(spec gateway.Phone) (leg func(voip.Key, voip.Record, f
 		return nil, nil, err
 	}
 	return func(key voip.Key, r voip.Record, tell func(voip.Event)) (voip.Leg, error) {
-		l, err := d.media.Open(media.Call{Record: r, Source: open(), Tell: tell, Say: d.noter(spec.Device), Digit: d.digit(spec, r)})
+		var relay *media.TURN
+		if t := d.callCredential(r); t != nil {
+			relay = &media.TURN{URIs: t.URIs, Username: t.Username, Password: t.Password}
+		}
+		l, err := d.media.Open(media.Call{Record: r, Source: open(), TURN: relay, Tell: tell, Say: d.noter(spec.Device), Digit: d.digit(spec, r)})
 		if err != nil {
 			return nil, err // a nil *Leg would be no nil Leg
 		}

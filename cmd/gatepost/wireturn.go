@@ -7,10 +7,8 @@ import (
 	"time"
 
 	"github.com/gatepost/gatepost/internal/config"
-	"github.com/gatepost/gatepost/internal/ids"
 	"github.com/gatepost/gatepost/internal/lifecycle"
 	"github.com/gatepost/gatepost/turn"
-	"github.com/gatepost/gatepost/voip/leg"
 )
 
 // turnConfig is the relay's part of a configuration that has one, without log and metrics.
@@ -88,29 +86,4 @@ func (d *daemon) updateTURN(cfg *config.Config) error {
 	}
 	d.relay.Store(cfg.Turn)
 	return nil
-}
-
-// callCredentialTTL is how long the credential of a call is good for joining it.
-const callCredentialTTL = time.Hour
-
-// clockYear is a year that no true clock is before. A credential of a clock that was never set would have expired as soon
-// as it is.
-const clockYear = 2026
-
-// callCredential makes the credential for a call's own leg, which has a user of its own: "call " and the call's id. Nil when
-// there is no relay, none that credentials can be made for, or when the clock was never set.
-func (d *daemon) callCredential(call ids.CallID) *leg.TURN {
-	t := callCredential(d.relay.Load(), call, time.Now())
-	if t != nil {
-		d.relayed.begin(call, t.Username)
-	}
-	return t
-}
-
-func callCredential(t *config.Turn, call ids.CallID, now time.Time) *leg.TURN {
-	if t == nil || t.Secret.IsZero() || now.UTC().Year() < clockYear {
-		return nil
-	}
-	c := mintCredential(t, "", callUser+string(call), callCredentialTTL, now)
-	return &leg.TURN{URIs: c.URIs, Username: c.Username, Password: c.Password, TTL: c.TTL}
 }

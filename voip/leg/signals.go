@@ -16,8 +16,8 @@ import (
 type SignalsConfig struct {
 	// Publish brings a message to PREFIX/call/in. An error means that the device can't be reached now: its call ends.
 	Publish func(ctx context.Context, payload []byte) error
-	// TURN makes credentials for one call; nil, or a nil answer: there is no relay.
-	TURN func(ids.CallID) *TURN
+	// TURN makes credentials for a call that is live; nil, or a nil answer: there is no relay.
+	TURN func(voip.Record) *TURN
 	// Rings is called when the device wants people (type "ring"). It does not block. Nil: nobody is called.
 	Rings func()
 	// Prepare is how long the device has for its offer, which it is told; 10 s.
@@ -52,7 +52,7 @@ func NewSignals(cfg SignalsConfig) (*Signals, error) {
 		return nil, errors.New("leg: Publish is needed")
 	}
 	if cfg.TURN == nil {
-		cfg.TURN = func(ids.CallID) *TURN { return nil }
+		cfg.TURN = func(voip.Record) *TURN { return nil }
 	}
 	if cfg.Rings == nil {
 		cfg.Rings = func() {}
@@ -138,7 +138,7 @@ func (l *signalled) Do(r voip.Record, e voip.Effect) {
 	var turn *TURN
 	switch e.(type) {
 	case voip.LegPrepare, voip.LegInvite:
-		turn = l.s.cfg.TURN(r.ID)
+		turn = l.s.cfg.TURN(r)
 	}
 	if payload, ok := encode(e, r, l.s.cfg.Prepare, turn); ok {
 		select {

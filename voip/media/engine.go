@@ -17,7 +17,6 @@ import (
 	"github.com/pion/logging"
 	"github.com/pion/webrtc/v4"
 
-	"github.com/gatepost/gatepost/internal/ids"
 	"github.com/gatepost/gatepost/voip"
 )
 
@@ -34,10 +33,8 @@ type Config struct {
 	// LocalNames: names that end in .local, behind which browsers hide their addresses, are asked for in the local network.
 	// What they stand for must be permitted too.
 	LocalNames bool
-	// TURN makes credentials for one call; nil, or a nil answer: no relay is used.
-	TURN    func(ids.CallID) *TURN
-	Metrics *Metrics     // nil: none
-	Log     *slog.Logger // nil: silent
+	Metrics    *Metrics     // nil: none
+	Log        *slog.Logger // nil: silent
 }
 
 // TURN is a relay and the credential of one call.
@@ -73,9 +70,6 @@ func New(cfg Config) (*Engine, error) {
 	n, err := net.LookupPort("udp", port)
 	if err != nil {
 		return nil, fmt.Errorf("media: %w", err)
-	}
-	if cfg.TURN == nil {
-		cfg.TURN = func(ids.CallID) *TURN { return nil }
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)

@@ -30,6 +30,7 @@ const (
 type Call struct {
 	Record voip.Record
 	Source Source // the leg closes it
+	TURN   *TURN  // nil: no relay is used
 	// Tell is told what the leg says.
 	Tell func(voip.Event)
 	// Digit is told of each key that the person presses, as our own decoder read it, one at a time. It may block for a moment,
@@ -249,7 +250,7 @@ func (l *Leg) connect(codecs [][]payload, caller bool) error {
 		return err
 	}
 	var cfg webrtc.Configuration
-	if t := l.e.cfg.TURN(l.call.Record.ID); t != nil {
+	if t := l.call.TURN; t != nil {
 		cfg.ICEServers = []webrtc.ICEServer{{URLs: t.URIs, Username: t.Username, Credential: t.Password}}
 	}
 	pc, err := api.NewPeerConnection(cfg)

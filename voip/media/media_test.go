@@ -58,13 +58,19 @@ type leg struct {
 
 func open(t *testing.T, e *Engine, announce string) *leg {
 	t.Helper()
+	return openBy(t, e, announce, nil)
+}
+
+// openBy is open with a relay.
+func openBy(t *testing.T, e *Engine, announce string, relay *TURN) *leg {
+	t.Helper()
 	a, err := LoadAnnouncement(announce)
 	if err != nil {
 		t.Fatal(err)
 	}
 	l := &leg{t: t, said: make(chan voip.Event, 100), keys: make(chan rune, 100)}
 	l.Leg, err = e.Open(Call{
-		Record: voip.Record{ID: "C1"}, Source: a.Source(), Digit: func(_ *Leg, r rune) { l.keys <- r }, Tell: func(ev voip.Event) { l.said <- ev },
+		Record: voip.Record{ID: "C1"}, Source: a.Source(), TURN: relay, Digit: func(_ *Leg, r rune) { l.keys <- r }, Tell: func(ev voip.Event) { l.said <- ev },
 	})
 	if err != nil {
 		t.Fatal(err)

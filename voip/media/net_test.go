@@ -16,7 +16,6 @@ import (
 	"github.com/pion/stun/v4"
 	"github.com/pion/webrtc/v4"
 
-	"github.com/gatepost/gatepost/internal/ids"
 	"github.com/gatepost/gatepost/voip"
 )
 
@@ -204,10 +203,8 @@ func TestASilentRelay(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = relay.Close() }()
-	e := engineWith(t, Config{ListenUDP: "127.0.0.1:0", TURN: func(ids.CallID) *TURN {
-		return &TURN{URIs: []string{"turn:" + relay.LocalAddr().String() + "?transport=udp"}, Username: "u", Password: "p"}
-	}})
-	l, p := open(t, e, "tone:1000"), newPerson(t)
+	e := engineWith(t, Config{ListenUDP: "127.0.0.1:0"})
+	l, p := openBy(t, e, "tone:1000", &TURN{URIs: []string{"turn:" + relay.LocalAddr().String() + "?transport=udp"}, Username: "u", Password: "p"}), newPerson(t)
 	l.Do(voip.Record{}, voip.LegInvite{Offer: p.describe(p.CreateOffer(nil))})
 	a := says[voip.LegAnswered](l)
 	if strings.Contains(a.Answer.SDP, "end-of-candidates") || !strings.Contains(a.Answer.SDP, "typ host") {

@@ -36,15 +36,16 @@ type Config struct {
 	Open func(key voip.Key, r voip.Record, tell func(voip.Event)) (voip.Leg, error)
 	// Place finds or makes the room where the device calls a person.
 	Place func(ctx context.Context, person ids.UserID) (Place, error)
-	// TURN makes credentials for one call; nil: there is no relay.
-	TURN func(ids.CallID) *leg.TURN
+	// TURN makes credentials for a call that is live, until it is Ended; nil: there is no relay.
+	TURN func(voip.Record) *leg.TURN
 	// Note says a line about calls in the device's room, to the people it mentions. It does not block.
 	Note func(text string, mention []ids.UserID)
 	// Ringing is told that the device begins to ring people, Missed, after the note, that nobody answered. They do not block.
 	// Nil: nobody listens.
 	Ringing, Missed func()
-	// Ended is told of each call that is over. It does not block. Nil: nobody listens.
-	Ended func(voip.Summary)
+	// Ended is told of each call that is over, and says by which way its media went, for people; "" nobody knows. It does not
+	// block. Nil: nobody listens.
+	Ended func(voip.Summary) string
 
 	People  []ids.UserID  // whom the device rings
 	AtOnce  bool          // all of them; else in turn
@@ -80,7 +81,7 @@ func New(cfg Config) (*Phone, error) {
 		cfg.Missed = func() {}
 	}
 	if cfg.Ended == nil {
-		cfg.Ended = func(voip.Summary) {}
+		cfg.Ended = func(voip.Summary) string { return "" }
 	}
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = 45 * time.Second
@@ -206,15 +207,18 @@ func (p *Phone) answered(key voip.Key, r voip.Record) {
 // report says in the device's room what became of a call, unless a ring does that.
 func (p *Phone) report(s voip.Summary) {
 	p.cfg.Metrics.ended(s)
-	p.cfg.Ended(s)
+	path := p.cfg.Ended(s)
+	if path != "" {
+		path = ", " + path
+	}
 	key := voip.Key{Room: s.Room, Call: s.ID}
 	rung := p.ringer.tell(ringEvent{key: key})
 	switch {
 	case s.Reason == voip.Replaced:
 	case s.Talked > 0 && s.Role == voip.Callee:
-		p.cfg.Note(fmt.Sprintf("%s called: %s.", s.Person, s.Talked.Round(time.Second)), nil)
+		p.cfg.Note(fmt.Sprintf("%s called: %s%s.", s.Person, s.Talked.Round(time.Second), path), nil)
 	case s.Talked > 0:
-		p.cfg.Note(fmt.Sprintf("%s was called: %s.", s.Person, s.Talked.Round(time.Second)), nil)
+		p.cfg.Note(fmt.Sprintf("%s was called: %s%s.", s.Person, s.Talked.Round(time.Second), path), nil)
 	case s.Role == voip.Callee:
 		p.cfg.Note(fmt.Sprintf("%s called: %s.", s.Person, words(s.Reason)), nil)
 	case !rung:
