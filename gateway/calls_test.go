@@ -43,6 +43,7 @@ func (b *bellboy) Left(_ context.Context, at CallRoom) error {
 	b.note("%s has no chat any more", at.Person)
 	return nil
 }
+
 func (b *bellboy) Dial(_ context.Context, at CallRoom) error {
 	b.note("dial %s", at.Person)
 	return nil

@@ -56,19 +56,19 @@ func inCallWorld(t *testing.T, rule RuleSpec, f func(*world)) {
 
 func TestTheLatestSnapshotCounts(t *testing.T) {
 	inCallWorld(t, camera, func(w *world) {
-		snap := func() (Picture, error, time.Duration) {
+		snap := func() (Picture, time.Duration, error) {
 			began := time.Now()
 			p, err := w.g.Snapshot(w.t.Context(), "porch")
-			return p, err, time.Since(began)
+			return p, time.Since(began), err
 		}
-		if _, err, took := snap(); !errors.Is(err, ErrNoPicture) || took != pictureWait {
+		if _, took, err := snap(); !errors.Is(err, ErrNoPicture) || took != pictureWait {
 			t.Errorf("without a picture: %v after %v", err, took)
 		}
 		w.publish("porch/snapshot", string(photo(1)))
 		w.publish("porch/snapshot", string(photo(2)))
 		w.publish("porch/snapshot", "no picture")
 		w.publish("porch/snapshot", string(photo(3))+strings.Repeat(" ", maxPicture))
-		if p, err, took := snap(); err != nil || took != 0 || !bytes.Equal(p.Data, photo(2)) {
+		if p, took, err := snap(); err != nil || took != 0 || !bytes.Equal(p.Data, photo(2)) {
 			t.Errorf("%d bytes, %v after %v", len(p.Data), err, took)
 		}
 		time.Sleep(time.Minute) // the camera takes one a little after the bell
@@ -76,11 +76,11 @@ func TestTheLatestSnapshotCounts(t *testing.T) {
 			time.Sleep(2 * time.Second)
 			_ = w.g.Deliver(context.Background(), topic.Message{Topic: "porch/snapshot", Payload: photo(4), Time: time.Now()})
 		}()
-		if p, err, took := snap(); err != nil || took != 2*time.Second || !bytes.Equal(p.Data, photo(4)) {
+		if p, took, err := snap(); err != nil || took != 2*time.Second || !bytes.Equal(p.Data, photo(4)) {
 			t.Errorf("%d bytes, %v after %v", len(p.Data), err, took)
 		}
 		time.Sleep(time.Minute) // or not
-		p, err, took := snap()
+		p, took, err := snap()
 		if err != nil || took != pictureWait || !bytes.Equal(p.Data, photo(4)) {
 			t.Errorf("%d bytes, %v after %v", len(p.Data), err, took)
 		}
@@ -97,11 +97,11 @@ func TestTheLatestSnapshotCounts(t *testing.T) {
 		w.want(from, "!1 @gatepost_porch:x media The latest picture, of "+p.At.UTC().Format("Jan 2 15:04:05")+".", "!1 @gatepost_porch:x media Who rang.",
 			"!1 @gatepost_porch:x media snapshot.png", "!1 @gatepost_porch:x media An earlier picture.")
 		w.send(topic.Message{Topic: "porch/snapshot", Payload: photo(5), Retained: true, Time: time.Now()})
-		if p, err, _ := snap(); err != nil || !p.At.IsZero() || !bytes.Equal(p.Data, photo(5)) {
+		if p, _, err := snap(); err != nil || !p.At.IsZero() || !bytes.Equal(p.Data, photo(5)) {
 			t.Errorf("a retained one: %v, %v", p.At, err)
 		}
 		w.send(topic.Message{Topic: "porch/snapshot", Retained: true, Time: time.Now()})
-		if _, err, _ := snap(); !errors.Is(err, ErrNoPicture) {
+		if _, _, err := snap(); !errors.Is(err, ErrNoPicture) {
 			t.Errorf("after it was taken away: %v", err)
 		}
 	})

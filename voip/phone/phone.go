@@ -64,6 +64,27 @@ type Phone struct {
 	signals *leg.Signals // nil with Config.Open
 	bell    chan struct{}
 	ringer  *ringer
+
+	strange, garbled seldom // what people's clients and the device say that is no event of a call
+}
+
+// seldom says now and then that something is worth a line in the log. The zero value is ready. Safe for concurrent use.
+type seldom struct {
+	mu   sync.Mutex
+	last time.Time
+}
+
+// seldomTime is how long the same is not logged again.
+const seldomTime = 10 * time.Minute
+
+func (s *seldom) due(now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.last.IsZero() && now.Sub(s.last) < seldomTime {
+		return false
+	}
+	s.last = now
+	return true
 }
 
 // New checks cfg and starts nothing.
@@ -139,7 +160,9 @@ func (p *Phone) Event(ctx context.Context, at Place, sender ids.UserID, eventTyp
 	case errors.Is(err, legacy.ErrOurs), errors.Is(err, legacy.ErrInvitee), errors.Is(err, legacy.ErrNotCall):
 		return nil
 	case err != nil:
-		p.cfg.Log.Warn("an event of a call is dropped", logkey.User, string(sender), logkey.Error, err)
+		if p.strange.due(p.cfg.Now()) {
+			p.cfg.Log.Warn("an event of a call is dropped; more of them are not logged for a while", logkey.User, string(sender), logkey.Error, err)
+		}
 		return nil
 	}
 	in := voip.Remote{Key: voip.Key{Room: at.Room, Call: call}, Self: self, Event: ev}
@@ -181,8 +204,8 @@ func (p *Phone) Said(payload []byte) {
 	if p.signals == nil {
 		return
 	}
-	if err := p.signals.Receive(payload); err != nil {
-		p.cfg.Log.Warn("a device's word about a call is dropped", logkey.Error, err)
+	if err := p.signals.Receive(payload); err != nil && p.garbled.due(p.cfg.Now()) {
+		p.cfg.Log.Warn("a device's word about a call is dropped; more of them are not logged for a while", logkey.Error, err)
 	}
 }
 

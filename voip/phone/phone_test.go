@@ -1,10 +1,12 @@
 package phone
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -190,6 +192,29 @@ func TestWhatIsMalformedIsDropped(t *testing.T) {
 			w.event(alice, "m.call.invite", "C/1", offer)
 			w.event(alice, "m.call.invite", "C1", ``)
 			w.phone.Said([]byte(`{`))
+		})
+		w.expect()
+	})
+}
+
+// Who sends garbage fills no log.
+func TestGarbageIsLoggedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		w := newWorld(t, Config{Log: slog.New(slog.NewTextHandler(&log, nil))})
+		w.run(func() {
+			for range 1000 {
+				w.event(alice, "m.call.invite", "odd\x00id", offer)
+				w.phone.Said([]byte("garbage"))
+			}
+			if n := strings.Count(log.String(), "\n"); n != 2 {
+				t.Errorf("%d lines in the log:\n%.500s", n, log.String())
+			}
+			time.Sleep(seldomTime)
+			w.phone.Said([]byte("garbage"))
+			if n := strings.Count(log.String(), "\n"); n != 3 {
+				t.Errorf("%d lines in the log, a while later", n)
+			}
 		})
 		w.expect()
 	})
