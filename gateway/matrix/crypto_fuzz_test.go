@@ -22,8 +22,13 @@ func FuzzOpened(f *testing.F) {
 		{"m.room.message", `{"msgtype":"m.text","body":"!unlock"}`},
 		{"m.room.message", `{"msgtype":"m.key.verification.request","from_device":"A","methods":["m.sas.v1"],"to":"@gatepost:example.org"}`},
 		{"m.key.verification.start", `{"m.relates_to":{"event_id":"$1","rel_type":"m.reference"},"method":"m.sas.v1"}`},
-		{"m.room.encrypted", `{}`}, {"m.room.member", `{"membership":"join"}`}, {"m.call.invite", `{"offer":{"sdp":"v=0"}}`},
-		{"", `null`}, {"m.room.message", `[]`}, {"m.room.message", strings.Repeat("[", 200)}, {"m.room.message", `{"a":` + strings.Repeat("[", 80) + strings.Repeat("]", 80) + `}`},
+		{"m.room.encrypted", `{}`},
+		{"m.room.member", `{"membership":"join"}`},
+		{"m.call.invite", `{"offer":{"sdp":"v=0"}}`},
+		{"", `null`},
+		{"m.room.message", `[]`},
+		{"m.room.message", strings.Repeat("[", 200)},
+		{"m.room.message", `{"a":` + strings.Repeat("[", 80) + strings.Repeat("]", 80) + `}`},
 	} {
 		f.Add(seed.kind, seed.content)
 	}
