@@ -84,7 +84,7 @@ func (s *scene) play(ctx context.Context) (err error) {
 		return err
 	}
 	bin := filepath.Dir(exe)
-	ports, err := harness.FreePorts(3)
+	ports, err := harness.FreePorts(4)
 	if err != nil {
 		return err
 	}
@@ -120,11 +120,17 @@ func (s *scene) play(ctx context.Context) (err error) {
 		return err
 	}
 
+	bell, err := newIntercom(s, ports[3])
+	if err != nil {
+		return err
+	}
+	defer bell.conn.Close()
+	bell.alice, bell.broker = alice, address(1)
 	s.say("starting gatepost with its embedded broker …")
 	g, err := harness.NewGatepost(filepath.Join(bin, "gatepost"), gate, harness.Settings{
 		Homeserver: hs.URL(), ServerName: hs.ServerName(), Listen: address(0), Registration: registration,
 		Owners: []string{alice.UserID}, MQTT: address(1), Admin: address(2),
-		Encryption: encryption, Devices: privateRules + rules, Extra: cardSettings,
+		Encryption: encryption, Devices: privateRules + bell.rules() + rules, Extra: cardSettings + gateMedia,
 	})
 	if err != nil {
 		return err
@@ -142,7 +148,7 @@ func (s *scene) play(ctx context.Context) (err error) {
 		return err
 	}
 	s.welcome(hs, alice.UserID, password, address(1))
-	return s.show(ctx, alice, address(1), parts)
+	return s.show(ctx, alice, address(1), bell, parts)
 }
 
 // welcome prints where to look.
@@ -170,7 +176,7 @@ func (s *scene) welcome(hs harness.Homeserver, user, password, broker string) {
 }
 
 // show lets the devices live and the person look, with more parts by name, until ctx is done or the time is over.
-func (s *scene) show(ctx context.Context, alice *harness.Person, broker string, parts map[string]func(context.Context) error) error {
+func (s *scene) show(ctx context.Context, alice *harness.Person, broker string, bell *intercom, parts map[string]func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	if s.length > 0 {
@@ -193,6 +199,7 @@ func (s *scene) show(ctx context.Context, alice *harness.Person, broker string, 
 	part("weather station", device.Station{Broker: broker, Site: "garden", Name: "weather"}.Run)
 	part("door", device.Door{Broker: broker, Name: "door", Every: 4 * time.Second}.Run)
 	part("drone", device.Drone{Broker: broker, Name: "osprey", Picture: 7}.Run)
+	part("gate", bell.run)
 	for _, g := range guests(broker) {
 		part(g.name, g.run)
 		part("alice with the "+g.name, func(ctx context.Context) error { return w.welcomes(ctx, g) })

@@ -66,10 +66,14 @@ type privacy struct {
 	alice *sealed.Person
 	heard chan string // room of the first event
 	asked atomic.Bool // for the safe to be unlocked
+	cards cards       // of the goroutine that sees events
 }
 
 func (p *privacy) event(room string, e harness.Event) {
 	who, _, _ := strings.Cut(strings.TrimPrefix(e.Sender, "@"), ":")
+	if _, news := p.cards.lines(e); strings.Contains(e.Content.Body, "\n▶ ") && !news {
+		return // a card of which only readings have changed
+	}
 	p.scene.say("%s  %-16s %-16s 🔒 %s", e.Sent().Local().Format("15:04:05"), p.alice.RoomName(room), who, strings.ReplaceAll(e.Content.Body, "\n", " · "))
 	switch {
 	case e.Sender == p.alice.UserID:

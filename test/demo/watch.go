@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"image/jpeg"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -178,7 +179,7 @@ func expected() []string {
 	for _, g := range guests("") {
 		list = append(list, g.admitted(), g.carded(), g.done())
 	}
-	return append(list, private()...)
+	return slices.Concat(list, gate(), private())
 }
 
 // checklist is what was seen. Safe for concurrent use; the zero value has seen nothing.
