@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gatepost/gatepost/test/device"
 	"github.com/gatepost/gatepost/test/harness"
@@ -81,6 +82,31 @@ func cardsIn(who *harness.Person, room, title string) (n int) {
 	return n
 }
 
+// connected waits until a device has come back to the broker and listens.
+func (p *place) connected(client string) {
+	p.t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(patience); ; <-tick.C {
+		r, err := p.gate.Do(p.ctx, "broker", "clients", "--json")
+		p.must(err)
+		var all []struct {
+			Client        string
+			Connected     bool
+			Subscriptions int
+		}
+		p.must(json.Unmarshal([]byte(r.Stdout), &all))
+		for _, c := range all {
+			if c.Client == client && c.Connected && c.Subscriptions > 0 {
+				return
+			}
+		}
+		if time.Now().After(end) {
+			p.t.Fatalf("%s does not come back: %s", client, r.Stdout)
+		}
+	}
+}
+
 func TestCards(t *testing.T) {
 	t.Parallel()
 	p := plan(t, "appservice", "")
@@ -106,6 +132,7 @@ func TestCards(t *testing.T) {
 	_, err = p.gate.Stop(patience)
 	p.must(err)
 	p.must(p.gate.Start(p.ctx))
+	p.connected("lamp-reading")
 	_, err = p.alice.React(p.ctx, lamp, card, "off")
 	p.must(err)
 	if now := p.card(p.alice, lamp, ": off", "!off: confirmed"); now != card {

@@ -57,11 +57,13 @@ func startBrowser(t *testing.T, run maker, l net.Listener, args ...string) *brow
 	site.Listener = l
 	site.Start()
 	t.Cleanup(site.Close)
-	cmd := run(t.Context(), program, append([]string{"--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+	cmd := run(t.Context(), program, append([]string{
+		"--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 		"--disable-background-timer-throttling", "--disable-renderer-backgrounding", "--disable-backgrounding-occluded-windows",
 		"--autoplay-policy=no-user-gesture-required", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
-		"--user-data-dir=" + t.TempDir(), "--remote-debugging-pipe"}, append(args, "about:blank")...)...)
+		"--user-data-dir=" + t.TempDir(), "--remote-debugging-pipe",
+	}, append(args, "about:blank")...)...)
 	theirIn, in, err := os.Pipe()
 	must(t, err)
 	out, theirOut, err := os.Pipe()
