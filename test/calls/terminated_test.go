@@ -39,6 +39,16 @@ func here(t *testing.T) string {
 	return "[" + strings.Join(list, ", ") + "]"
 }
 
+// hutRule is a device that plays a tone to callers, for a short time only.
+const hutRule = `
+- topic: hut/{reading}
+  device: hut
+  name: Hut
+  class: event
+  call: {announce: "tone:1000"}
+  max_call: 10s
+`
+
 // newGate has everything running.
 func newGate(t *testing.T, b *browser) *gatePlace {
 	t.Helper()
@@ -48,7 +58,7 @@ func newGate(t *testing.T, b *browser) *gatePlace {
 	must(t, err)
 	g, peers := &gatePlace{}, here(t)
 	g.w = setting{
-		rules: boxRule("127.0.0.1", conn.LocalAddr().(*net.UDPAddr).Port, ports[0]),
+		rules: boxRule("127.0.0.1", conn.LocalAddr().(*net.UDPAddr).Port, ports[0]) + hutRule,
 		extra: func(w *world) string {
 			return fmt.Sprintf("turn: {listen: [\"udp://%s\"], realm: example.org, secret: a secret of the test, public_ip: [127.0.0.1], relay_ports: 52300-52500, allow_peers: %s}\n"+
 				"calls: {listen_udp: \":%d\", allow_peers: %s}\n", w.relay, peers, ports[1], peers)
@@ -154,6 +164,8 @@ func TestTerminatedCalls(t *testing.T) {
 	b := newBrowser(t)
 	g := newGate(t, b)
 	second := g.w.phone(b, "alice")
+	g.press(t, "hut/state")
+	hut := g.w.chatWith(g.alice, "hut")
 	between(t, "the gateway as the party", []scenario{
 		{"call out, hang up", func(t *testing.T) {
 			g.call(t)
@@ -200,6 +212,12 @@ func TestTerminatedCalls(t *testing.T) {
 			g.talking(g.alice)
 			g.hangup(g.alice)
 		}},
+		{"the gateway hangs up", func(t *testing.T) {
+			g.begin(t)
+			g.alice.do("place", map[string]any{"room": hut, "video": false}, nil)
+			g.alice.sees("the call connected, with the announcement", func(s seen) bool { return s.State == "connected" && near(s.Hertz, doorTone) })
+			g.ended(g.alice) // after the max_call
+		}},
 		{"ICE restart", func(t *testing.T) {
 			g.call(t)
 			before := g.alice.report().Ufrag
@@ -211,8 +229,12 @@ func TestTerminatedCalls(t *testing.T) {
 		{"glare", func(t *testing.T) {
 			g.begin(t)
 			g.press(t, "gate/button")
-			g.place()
+			id := g.place()
 			g.talking(g.alice)
+			// Whichever came first, the person's call is the one that is left.
+			if s := g.alice.report(); s.Call != id {
+				t.Errorf("the call %s is connected, not the person's %s", s.Call, id)
+			}
 			g.hangup(g.alice)
 		}},
 		{"answered elsewhere", func(t *testing.T) {
@@ -242,6 +264,15 @@ func TestTerminatedCalls(t *testing.T) {
 	between(t, "the gateway as the party", []scenario{
 		{"call out, relay only", func(t *testing.T) {
 			g.call(t)
+			if s := g.alice.report(); s.Local != "relay" {
+				t.Errorf("the person's candidate is of the type %q", s.Local)
+			}
+			g.hangup(g.alice)
+		}},
+		{"call in, relay only", func(t *testing.T) {
+			g.ring(t)
+			g.alice.do("answer", map[string]any{"video": false}, nil)
+			g.talking(g.alice)
 			if s := g.alice.report(); s.Local != "relay" {
 				t.Errorf("the person's candidate is of the type %q", s.Local)
 			}
