@@ -40,6 +40,7 @@ type engine struct {
 	mu     sync.Mutex
 	asked  map[ids.UserID]time.Time // whose devices were asked for without an answer
 	wanted map[id.SessionID]bool    // sessions whose key was asked for
+	claims map[id.UserID]*claim     // on what is known of people's devices
 	done   map[ids.RoomID][]string  // records that were sent: what is kept of them goes with the next commit
 	keeper *keeper
 
@@ -55,7 +56,7 @@ func newEngine(c *Client, cfg CryptoConfig) (*engine, error) {
 	}
 	e := &engine{
 		c: c, cfg: cfg, store: store, log: c.cfg.Log,
-		asked: map[ids.UserID]time.Time{}, wanted: map[id.SessionID]bool{}, done: map[ids.RoomID][]string{},
+		asked: map[ids.UserID]time.Time{}, wanted: map[id.SessionID]bool{}, claims: map[id.UserID]*claim{}, done: map[ids.RoomID][]string{},
 	}
 	if err := e.loadRooms(); err != nil {
 		return nil, err
@@ -191,44 +192,6 @@ func (e *engine) encryptNext(ctx context.Context, mach *crypto.OlmMachine, in id
 		}
 	}
 	return nil, lane.Outcome{Verdict: lane.Retry, Code: codeEncrypted, Reason: "the people of the room change their devices too fast"}
-}
-
-// askAgainAfter is how long a user whose homeserver did not tell their devices is not asked for again.
-const askAgainAfter = time.Minute
-
-// refresh asks for the devices of people that may have changed.
-func (e *engine) refresh(ctx context.Context, mach *crypto.OlmMachine, people []ids.UserID) error {
-	var stale []id.UserID
-	now := e.c.cfg.Now()
-	for _, p := range people {
-		old, err := e.store.isOutdated(id.UserID(p))
-		if err != nil {
-			return err
-		}
-		e.mu.Lock()
-		asked, recently := e.asked[p]
-		e.mu.Unlock()
-		if old && (!recently || now.Sub(asked) >= askAgainAfter) {
-			stale = append(stale, id.UserID(p))
-		}
-	}
-	if len(stale) == 0 {
-		return nil
-	}
-	got, err := mach.FetchKeys(ctx, slices.Clone(stale), true)
-	if err != nil {
-		return machineOutcome("ask for people's devices", err)
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, u := range stale {
-		if _, ok := got[u]; ok {
-			delete(e.asked, ids.UserID(u))
-		} else {
-			e.asked[ids.UserID(u)] = now
-		}
-	}
-	return nil
 }
 
 // sent notes that a record is in its room: what it became is dropped with the room's next message, when the record has left

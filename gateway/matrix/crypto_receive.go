@@ -28,7 +28,7 @@ func (e *engine) took(ctx context.Context, res syncResponse) error {
 		return nil // the homeserver keeps what is for a device that has not asked yet
 	}
 	if len(res.DeviceLists.Changed) > 0 {
-		if err := e.store.MarkTrackedUsersOutdated(ctx, res.DeviceLists.Changed); err != nil {
+		if err := e.outdated(ctx, res.DeviceLists.Changed); err != nil {
 			return err
 		}
 	}

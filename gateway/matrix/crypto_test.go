@@ -29,17 +29,18 @@ import (
 // cryptoServer adds to a homeserver what encryption needs: devices, one-time keys, messages to devices, and one room.
 type cryptoServer struct {
 	*homeserver
-	mu      sync.Mutex
-	keys    map[string]map[string]json.RawMessage // device keys, by user and device
-	oneTime map[string]map[string]json.RawMessage // by user/device
-	mail    map[string][]json.RawMessage          // to devices, by user/device
-	members []string
-	plain   bool // the room is not encrypted
-	sent    []object
-	answer  func(w http.ResponseWriter, r *http.Request) bool // before a send is answered; true: it was answered
-	devices map[string]bool
-	epoch   string // account data
-	full    bool   // no account data can be written
+	mu        sync.Mutex
+	keys      map[string]map[string]json.RawMessage // device keys, by user and device
+	answering func()                                // called before what was read of keys is sent
+	oneTime   map[string]map[string]json.RawMessage // by user/device
+	mail      map[string][]json.RawMessage          // to devices, by user/device
+	members   []string
+	plain     bool // the room is not encrypted
+	sent      []object
+	answer    func(w http.ResponseWriter, r *http.Request) bool // before a send is answered; true: it was answered
+	devices   map[string]bool
+	epoch     string // account data
+	full      bool   // no account data can be written
 }
 
 func newCryptoServer(t testing.TB) *cryptoServer {
@@ -167,12 +168,16 @@ func (k *cryptoServer) query(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewDecoder(r.Body).Decode(&in)
 	out := map[string]any{}
 	k.mu.Lock()
-	defer k.mu.Unlock()
 	for u := range in.Keys {
-		out[u] = k.keys[u]
+		out[u] = maps.Clone(k.keys[u])
 		if k.keys[u] == nil {
 			out[u] = map[string]any{}
 		}
+	}
+	answering := k.answering
+	k.mu.Unlock()
+	if answering != nil {
+		answering()
 	}
 	_ = json.NewEncoder(w).Encode(map[string]any{"device_keys": out})
 }

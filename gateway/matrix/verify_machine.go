@@ -4,6 +4,7 @@ package matrix
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"maunium.net/go/mautrix"
@@ -28,7 +29,7 @@ func (k *keeper) us(context.Context) (sas.Side, error) {
 
 func (k *keeper) them(ctx context.Context, user ids.UserID, device string) (sas.Side, error) {
 	side := sas.Side{User: string(user), Device: device}
-	found, err := k.mach.FetchKeys(ctx, []id.UserID{id.UserID(user)}, true)
+	found, err := k.e.fetch(ctx, k.mach, []id.UserID{id.UserID(user)})
 	if err != nil {
 		return side, fmt.Errorf("matrix: ask for the keys of %s: %w", user, err)
 	}
@@ -59,19 +60,28 @@ func (k *keeper) say(ctx context.Context, room ids.RoomID, to sas.Side, typ stri
 // trust marks the device as one whose key was compared. With master it signs the user's master key, so that it counts for all
 // devices that the user signs; a bot that has no keys to sign with can do only the first.
 func (k *keeper) trust(ctx context.Context, them sas.Side, master bool) error {
-	d, err := k.mach.CryptoStore.GetDevice(ctx, id.UserID(them.User), id.DeviceID(them.Device))
-	if err != nil || d == nil || string(d.SigningKey) != them.Key {
-		return fmt.Errorf("matrix: device %s of %s is not the one that was compared: %w", them.Device, them.User, err)
-	}
-	d.Trust = id.TrustStateVerified
-	if err := k.mach.CryptoStore.PutDevice(ctx, d.UserID, d); err != nil {
+	user := id.UserID(them.User)
+	err := k.e.alone(ctx, []id.UserID{user}, func() error {
+		d, err := k.mach.CryptoStore.GetDevice(ctx, user, id.DeviceID(them.Device))
+		switch {
+		case err != nil:
+			return err
+		case d == nil || string(d.SigningKey) != them.Key:
+			return errOtherDevice
+		}
+		d.Trust = id.TrustStateVerified
+		return k.mach.CryptoStore.PutDevice(ctx, user, d)
+	})
+	if err != nil {
 		return fmt.Errorf("matrix: trust device %s of %s: %w", them.Device, them.User, err)
 	}
-	if k.mach.OnDevicesChanged(ctx, d.UserID); !master || k.mach.CrossSigningKeys == nil {
+	if k.mach.OnDevicesChanged(ctx, user); !master || k.mach.CrossSigningKeys == nil {
 		return nil
 	}
-	if err := k.mach.SignUser(ctx, d.UserID, id.Ed25519(them.Master)); err != nil {
+	if err := k.mach.SignUser(ctx, user, id.Ed25519(them.Master)); err != nil {
 		return fmt.Errorf("matrix: sign the keys of %s: %w", them.User, err)
 	}
 	return nil
 }
+
+var errOtherDevice = errors.New("it is not the one that was compared")
