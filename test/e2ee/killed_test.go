@@ -109,6 +109,11 @@ func TestNothingIsLostWhileKilled(t *testing.T) {
 			}
 		}
 	}
+	for i := range asks {
+		if w.door.times(fmt.Sprintf("RING %d.", i)) == 0 {
+			w.fate(alice, room, fmt.Sprintf("!bell %d.", i))
+		}
+	}
 	unread := 0
 	for _, e := range alice.Events(room) {
 		if e.Error != "" {
@@ -126,6 +131,22 @@ func TestNothingIsLostWhileKilled(t *testing.T) {
 	harness.Zero(t, name+"doubles that were encrypted twice", doubles-same, "messages")
 	harness.Zero(t, name+"places in a ratchet with two texts", len(Reused(alice.Events(room))), "places")
 	w.sealed(alice, room)
+}
+
+// fate logs what became of something that a device said.
+func (w *world) fate(d *Device, room, said string) {
+	w.t.Helper()
+	for _, e := range d.Events(room) {
+		if e.Sender != d.UserID || e.Content.Body != said {
+			continue
+		}
+		w.t.Logf("%s: %s", said, e.ID)
+		for _, f := range d.Events(room) {
+			if w.about(d, f, e.ID) {
+				w.t.Logf("%s: answer %s: %s", said, f.ID, f.Raw)
+			}
+		}
+	}
 }
 
 // rest waits until count has come to want, or has stood still for long.
