@@ -57,7 +57,7 @@ func (g *Gateway) askOwners(b *batch, now time.Time) {
 	switch {
 	case len(a.at)+f.host.Untold() <= maxAsks:
 		for _, p := range f.host.Tell() {
-			b.change.Append = append(b.change.Append, question(p, now))
+			b.change.Append = append(b.change.Append, question(p, g.cfg.Encryption.makes(), now))
 			a.at = append(a.at, now)
 		}
 		a.again = time.Time{}
@@ -90,9 +90,9 @@ func flood(list []discovery.Proposal, now time.Time) lane.Record {
 	return lane.Record{Lane: ids.ControlRoom, ID: ids.NewULID(now), Class: lane.Event, At: now, Post: lane.Post{Kind: lane.Text, Text: text}}
 }
 
-// question asks the owners about one device.
-func question(p discovery.Proposal, now time.Time) lane.Record {
-	text := strings.Join(proposed(p), "\n")
+// question asks the owners about one device, which would have an encrypted room or not.
+func question(p discovery.Proposal, encrypt bool, now time.Time) lane.Record {
+	text := strings.Join(proposed(p, encrypt), "\n")
 	text += fmt.Sprintf("\nReact or reply with ✅ to admit it, 🙈 to ignore it, 🚫 to hear nothing of it again. Or: gatepost devices admit|ignore|block %s", p.ID)
 	clean, _ := media.Text([]byte(text), maxText)
 	return lane.Record{
@@ -101,8 +101,9 @@ func question(p discovery.Proposal, now time.Time) lane.Record {
 	}
 }
 
-// proposed says in lines what a device would become. All names in it are the device's own, so they stand in quotes.
-func proposed(p discovery.Proposal) []string {
+// proposed says in lines what a device would become, with an encrypted room or not. All names in it are the device's own, so they
+// stand in quotes.
+func proposed(p discovery.Proposal, encrypt bool) []string {
 	d := p.Is
 	name := "“" + title(p.Name) + "”"
 	about := strings.Join(slices.DeleteFunc([]string{
@@ -114,7 +115,9 @@ func proposed(p discovery.Proposal) []string {
 	} else {
 		out = append(out, fmt.Sprintf("A new device: %s (%s).", name, about))
 		where := "It would have a room " + name
-		if d.Area != "" {
+		if encrypt {
+			where = "It would have an encrypted room, which has its id for a name"
+		} else if d.Area != "" {
 			where += ", in the space “" + title(d.Area) + "”"
 		}
 		out = append(out, where+".")

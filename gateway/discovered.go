@@ -54,7 +54,7 @@ func loadFinder(g *Gateway) (*finder, error) {
 	}
 	f := &finder{parked: newParked(), requests: make(chan convention.Publish, maxRequests), asked: map[string]time.Time{}, bell: make(chan struct{}, 1)}
 	f.host = discovery.New(discovery.Config{
-		Conventions: d.Conventions, Auto: d.Auto,
+		Conventions: d.Conventions, Auto: d.Auto, Opaque: g.cfg.Encryption.makes(),
 		Taken: func(id ids.DeviceID, original string) bool {
 			d := g.devices.byID[id]
 			return d != nil && d.Original != original
@@ -210,6 +210,9 @@ func (g *Gateway) settleFound(b *batch, id ids.DeviceID, now time.Time) {
 		name = string(id)
 	}
 	at := place{name: name, room: ids.DeviceRoom(id), roomName: name, space: title(is.Is.Area), about: aboutDevice(&is.Is), kind: kindOf(&is.Is)}
+	if g.cfg.Encryption.makes() { // a homeserver that is to read nothing of the device's reads names of rooms, too
+		at.roomName, at.space = string(id), ""
+	}
 	if d != nil && len(d.Rules) > 0 {
 		at.name, at.room, at.roomName, at.space = d.Name, d.Room, d.RoomName, d.Space
 	}

@@ -22,6 +22,12 @@ import (
 // finding makes a world in which announcements are read and alice is the owner.
 func finding(t *testing.T, auto bool, rules []RuleSpec, f func(*world)) {
 	t.Helper()
+	findingIn(t, EncryptionUnset, auto, rules, f)
+}
+
+// findingIn is finding where rooms are encrypted, or not.
+func findingIn(t *testing.T, kind Encryption, auto bool, rules []RuleSpec, f func(*world)) {
+	t.Helper()
 	var all []convention.Convention
 	for _, name := range convention.Names() {
 		c, err := convention.New(name, "")
@@ -35,6 +41,10 @@ func finding(t *testing.T, auto bool, rules []RuleSpec, f func(*world)) {
 		w.change = func(c *Config) {
 			c.Discovery = &Discovery{Conventions: all, Auto: auto}
 			c.People = People{Owners: []ids.UserID{"@alice:x"}, Members: map[ids.UserID]int{"@bob:x": 25}}
+			c.Encryption = kind
+		}
+		for i := range 10 {
+			w.matrix.encrypted[ids.RoomID(fmt.Sprintf("!%d", i))] = kind.makes()
 		}
 		w.start(rules)
 		f(w)
@@ -284,6 +294,35 @@ func TestAutoAdmitsWhatClaimsNothing(t *testing.T) {
 		}
 		if n := len(w.ids()); n != 2 {
 			t.Errorf("%d devices", n)
+		}
+	})
+}
+
+// Names of rooms are readable where all else is encrypted, so they are not what a device calls itself.
+func TestAnEncryptedRoomIsNotNamedByItsDevice(t *testing.T) {
+	findingIn(t, EncryptionDefault, false, nil, func(w *world) {
+		w.announces(haLamp("l1", "Night lamp", "lamps/1"))
+		settle()
+		if body, _, _ := w.about("A new device: “Night lamp”"); !strings.Contains(body, "It would have an encrypted room") || strings.Contains(body, "Kitchen") {
+			t.Errorf("the question is\n%s", body)
+		}
+		if _, err := w.g.Decide(w.t.Context(), w.proposals()[0].ID, discovery.Admit); err != nil {
+			t.Fatal(err)
+		}
+		settle()
+		rooms := w.g.Rooms()
+		if len(rooms) != 2 { // its own and the control room
+			t.Errorf("rooms: %+v", rooms)
+		}
+		for _, r := range rooms {
+			if strings.Contains(r.Name, "Night") || strings.Contains(r.Alias, "night") {
+				t.Errorf("a room is called %q, %s", r.Name, r.Alias)
+			}
+		}
+		for _, call := range w.matrix.calls {
+			if strings.Contains(strings.ToLower(call), "night") || strings.Contains(call, "Kitchen") {
+				t.Errorf("the homeserver reads %q", call)
+			}
 		}
 	})
 }

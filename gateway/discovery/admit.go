@@ -47,6 +47,9 @@ func (h *Host) ripen(g *group, now time.Time) time.Time {
 	h.refresh(g)
 	d := &g.dev.Is
 	g.original = strings.TrimSpace(d.Name + " " + d.ID)
+	if h.cfg.Opaque {
+		g.original = "device-" + ids.Hash(g.original)
+	}
 	free := func() bool {
 		id := ids.Device(g.original)
 		return h.byID[id] == nil && (h.cfg.Taken == nil || !h.cfg.Taken(id, g.original))

@@ -19,6 +19,8 @@ type Config struct {
 	Conventions []convention.Convention
 	// Auto admits new devices without asking, save those that lay claim to what belongs to others.
 	Auto bool
+	// Opaque makes ids that do not hold what devices call themselves: they can be read where little else can.
+	Opaque bool
 	// Taken says whether an id, made of original, belongs to a device of somebody else. nil: none does.
 	Taken func(id ids.DeviceID, original string) bool
 	// Owned says whose topic it is that a device wants to have commands published to; "" nobody's. The Host knows its own

@@ -5,6 +5,7 @@ package e2ee
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -157,13 +158,43 @@ func TestMediaAreEncrypted(t *testing.T) {
 	w.sealed(alice, room)
 }
 
+// announces has a sensor say what it is called and where it is.
+func (w *world) announces(name, area string) {
+	w.t.Helper()
+	config, err := json.Marshal(map[string]any{
+		"name": "Mood", "unique_id": "probe1", "state_topic": "probe/mood",
+		"device": map[string]any{"identifiers": []string{"probe1"}, "name": name, "suggested_area": area},
+	})
+	w.must(err)
+	w.must(w.door.Publish(w.soon(), device.Message{Topic: "homeassistant/sensor/probe1/config", Payload: config, QoS: 1, Retain: true}))
+}
+
+// reports has the sensor publish a value and waits until its card, as edited last, shows it to a device.
+func (w *world) reports(d *Device, name, value string) {
+	w.t.Helper()
+	w.must(w.door.Publish(w.soon(), device.Message{Topic: "probe/mood", Payload: []byte(value), QoS: 1, Retain: true}))
+	e, err := d.Await(w.soon(), "a card with "+value, func(e Event) bool {
+		body := e.Content.Body
+		if e.Content.New != nil {
+			body = e.Content.New.Body
+		}
+		return strings.Contains(body, name) && strings.Contains(body, value)
+	})
+	w.must(err)
+	if !e.Encrypted {
+		w.t.Errorf("%q was readable for the homeserver", e.Content.Body)
+	}
+}
+
 // What is said in encrypted rooms is nowhere in what the homeserver keeps: not in its databases and their logs, not in its
 // media, not in its own log.
 func TestTheHomeserverLearnsNothing(t *testing.T) {
 	t.Parallel()
 	payload, reading, argument, edited, late := plant("payload"), plant("reading"), plant("argument"), plant("edited"), plant("late")
 	name, text, sensor := plant("Door"), plant("text"), strings.ToLower(harness.Secret())
+	probe, area, value := plant("Probe"), plant("Attic"), plant("value")
 	w := newWorld(t, func(s *harness.Settings) {
+		s.Extra = "discovery: auto\ncard: {every: 1s}\n"
 		s.Devices = strings.ReplaceAll(rules, "class: event", "class: event\n  room: Entrance") + fmt.Sprintf(`
 - topic: sensors/{device}/{reading}
   name: %q
@@ -188,6 +219,12 @@ func TestTheHomeserverLearnsNothing(t *testing.T) {
 	_, err = alice.Await(w.soon(), "a picture", func(e Event) bool { return e.Content.MsgType == "m.image" })
 	w.must(err)
 
+	// A device that announces itself has a card, which is edited.
+	w.announces(probe, area)
+	w.reports(alice, probe, value)
+	shown := plant("shown")
+	w.reports(alice, probe, shown)
+
 	// What is sent again after the homeserver was away, and after we were.
 	w.must(w.hs.Stop())
 	w.happens(late)
@@ -198,7 +235,7 @@ func TestTheHomeserverLearnsNothing(t *testing.T) {
 	w.sealed(alice, room)
 
 	w.must(w.hs.Stop())
-	texts := []string{payload, reading, sensor, argument, edited, late, name, text, "!door bell", string(picture)}
+	texts := []string{payload, reading, sensor, argument, edited, late, name, text, probe, strings.ReplaceAll(probe, " ", "-"), area, value, shown, "!door bell", string(picture)}
 	found, err := planted(w.home, texts)
 	w.must(err)
 	for _, f := range found {
