@@ -79,6 +79,7 @@ export class Device {
       } catch (error) {
         if (signal.aborted) return;
         if (error.status === 401) return; // logged out
+        console.error(`${this.user} ${this.id}: /sync: ${error.stack ?? error}`);
         await new Promise((done) => setTimeout(done, 200));
       }
     }
