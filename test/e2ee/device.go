@@ -277,6 +277,11 @@ func (d *Device) ReleaseKeys(ctx context.Context) error {
 	return d.node.do(ctx, d.name, "releaseKeys", nil, nil)
 }
 
+// Withhold tells the devices of a user that they will not get the key of a session.
+func (d *Device) Withhold(ctx context.Context, room, session, user string) error {
+	return d.node.do(ctx, d.name, "withhold", map[string]any{"room": room, "session": session, "user": user}, nil)
+}
+
 // AskKey asks the devices of a user for the key of a session.
 func (d *Device) AskKey(ctx context.Context, room, session, user string) error {
 	return d.node.do(ctx, d.name, "askKey", map[string]any{"room": room, "session": session, "user": user}, nil)

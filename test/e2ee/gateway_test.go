@@ -134,6 +134,37 @@ func TestAKeyThatComesLate(t *testing.T) {
 	w.sealed(alice, room)
 }
 
+func TestAKeyThatNeverComes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	alice := w.person("alice", "alice")
+	room := w.doorRoom(alice)
+	w.must(alice.HoldKeys(w.ctx, room))
+	asked := w.say(alice, room, "!unlock")
+	mine, err := alice.Await(w.soon(), "her own message", func(e Event) bool { return e.ID == asked })
+	w.must(err)
+	w.must(alice.Withhold(w.ctx, room, mine.Session, w.bot))
+	const told = "could not read your message"
+	w.answers(alice, asked, told)
+
+	// She is told once, and what could not be read stays undone.
+	w.say(alice, room, "!unlock")
+	w.must(alice.ReleaseKeys(w.ctx))
+	w.must(alice.Rotate(w.ctx, room))
+	asked = w.say(alice, room, "!bell at last")
+	w.answers(alice, asked, "sent")
+	n := 0
+	for _, e := range alice.Events(room) {
+		if e.Sender != alice.UserID && strings.Contains(e.Content.Body, told) {
+			n++
+		}
+	}
+	if n != 1 || w.door.times("UNLOCK") != 0 {
+		t.Errorf("told %d times, unlocked %d times", n, w.door.times("UNLOCK"))
+	}
+	w.sealed(alice, room)
+}
+
 // A picture of one pixel.
 const pixel = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 

@@ -97,6 +97,16 @@ async function releaseKeys(device) {
   return { requests: held.length };
 }
 
+// withhold tells every device of a user that it will not get the key of a session.
+async function withhold(device, { room, session, user }) {
+  const content = {
+    algorithm: "m.megolm.v1.aes-sha2", room_id: room, session_id: session, code: "m.unverified",
+    sender_key: device.machine.identityKeys.curve25519.toBase64(),
+  };
+  await device.hs.text("PUT", path("sendToDevice", "m.room_key.withheld", randomUUID()), { messages: { [user]: { "*": content } } });
+  return {};
+}
+
 // askKey asks every device of a user for the key of a session, as clients do that cannot read something.
 async function askKey(device, { room, session, user }) {
   const body = {
@@ -242,5 +252,5 @@ async function logout(device) {
 
 export const actions = {
   askKey, askVerification, createRoom, crossSign, holdKeys, invite, join, leave, logout, members, openFile, pauseSync, refresh, releaseKeys, resumeSync, rotate,
-  send, sendFile, setState, trust, verifications, verify,
+  send, sendFile, setState, trust, verifications, verify, withhold,
 };
