@@ -87,22 +87,23 @@ func (p *path) checked(m *stun.Message, local, remote ice.Candidate, pair *ice.C
 		return false
 	}
 	p.pairs[key] = pair
-	if pair.ResponsesReceived() == 0 || key == p.selected {
-		return false // it was never shown that what we send there arrives
-	}
-	if !p.controlling {
-		if m.Contains(stun.AttrUseCandidate) {
-			p.selected = key
-			return true
-		}
+	if key == p.selected {
 		return false
 	}
-	now, at := p.pairs[p.selected], time.Now()
-	if now == nil || at.Sub(now.LastResponseReceivedAt()) < deadTime || at.Sub(pair.LastResponseReceivedAt()) >= deadTime {
-		return false
+	now := time.Now()
+	current := p.pairs[p.selected]
+	dead := current != nil && now.Sub(current.LastResponseReceivedAt()) >= deadTime
+	// A browser whose way broke checks another one often for a second, sends on it, and nominates it 3 s later: whoever waits
+	// for that is not heard meanwhile.
+	fresh := pair.ResponsesReceived() > 0 && now.Sub(pair.LastResponseReceivedAt()) < deadTime
+	take := dead && fresh
+	if !p.controlling && m.Contains(stun.AttrUseCandidate) {
+		take = take || pair.ResponsesReceived() > 0 // that what we send there arrives was shown
 	}
-	p.selected = key
-	return true
+	if take {
+		p.selected = key
+	}
+	return take
 }
 
 // described notes the credentials of a description.

@@ -164,7 +164,9 @@ func TestPathChange(t *testing.T) {
 	}{
 		"the other side chooses":                {false, nominates, true, false, true},
 		"it chooses what we can't use":          {false, nominates, false, false, false},
-		"it only checks":                        {false, plain, true, true, false},
+		"it only checks":                        {false, plain, true, false, false},
+		"it only checks, and the first is dead": {false, plain, true, true, true},
+		"it only checks, and both are silent":   {false, plain, false, true, false},
 		"we choose, and all is well":            {true, plain, true, false, false},
 		"we choose, and the first way is dead":  {true, plain, true, true, true},
 		"we choose, and the second was silent ": {true, plain, false, true, false},
