@@ -26,6 +26,7 @@ type bookedRoom struct {
 	Shared     []ids.UserID `json:"shared,omitempty"`     // who was given the session that is in use
 
 	members map[ids.UserID]bool // joined or invited; nil: to be read before it matters
+	moves   int                 // counts what makes an answer about members that is under way too old
 	busy    sync.Mutex          // held by who encrypts for the room
 }
 
@@ -133,10 +134,13 @@ func (b *roomBook) apply(events []room.Event) error {
 			}
 		case e.Type == "m.room.member":
 			b.mu.Lock()
-			if r := b.rooms[e.Room]; r != nil && r.members != nil {
-				if there(content.text("membership")) {
+			if r := b.rooms[e.Room]; r != nil {
+				r.moves++
+				switch {
+				case r.members == nil:
+				case there(content.text("membership")):
 					r.members[ids.UserID(*e.StateKey)] = true
-				} else {
+				default:
 					delete(r.members, ids.UserID(*e.StateKey))
 				}
 			}
@@ -154,6 +158,7 @@ func (b *roomBook) doubt(id ids.RoomID) {
 	case r == nil:
 	case r.Encrypted:
 		r.members = nil
+		r.moves++
 	default:
 		delete(b.rooms, id)
 	}
@@ -162,17 +167,31 @@ func (b *roomBook) doubt(id ids.RoomID) {
 func there(membership string) bool { return membership == "join" || membership == "invite" }
 
 // members are those who may read what is said now, in order. They are read once by every process; from then on events
-// tell who comes and goes.
+// tell who comes and goes. When one does so while they are read, they are read again: the answer may be older than that.
 func (b *roomBook) members(ctx context.Context, id ids.RoomID) ([]ids.UserID, error) {
-	b.mu.Lock()
-	if r := b.rooms[id]; r != nil && r.members != nil {
-		defer b.mu.Unlock()
-		return slices.Sorted(maps.Keys(r.members)), nil
+	for range 3 {
+		b.mu.Lock()
+		moves := 0
+		if r := b.rooms[id]; r != nil {
+			if r.members != nil {
+				defer b.mu.Unlock()
+				return slices.Sorted(maps.Keys(r.members)), nil
+			}
+			moves = r.moves
+		}
+		b.mu.Unlock()
+		if list, current, err := b.readMembers(ctx, id, moves); current || err != nil {
+			return list, err
+		}
 	}
-	b.mu.Unlock()
+	return nil, lane.Outcome{Verdict: lane.Retry, Code: codeEncrypted, Reason: "people come and go too fast"}
+}
+
+// readMembers asks the homeserver who is in a room. current is false when that changed since moves was looked at.
+func (b *roomBook) readMembers(ctx context.Context, id ids.RoomID, moves int) (list []ids.UserID, current bool, err error) {
 	events, err := b.c.stateEvents(ctx, id, b.c.bot)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	members := map[ids.UserID]bool{}
 	visibility, encryption := "shared", object(nil)
@@ -191,7 +210,7 @@ func (b *roomBook) members(ctx context.Context, id ids.RoomID) ([]ids.UserID, er
 	}
 	if encryption != nil {
 		if err := b.turnedOn(id, encryption); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 	}
 	b.mu.Lock()
@@ -201,8 +220,11 @@ func (b *roomBook) members(ctx context.Context, id ids.RoomID) ([]ids.UserID, er
 		r = &bookedRoom{}
 		b.rooms[id] = r
 	}
+	if r.moves != moves {
+		return nil, false, nil
+	}
 	r.members, r.Visibility = members, clean(visibility, 50)
-	return slices.Sorted(maps.Keys(members)), nil
+	return slices.Sorted(maps.Keys(members)), true, nil
 }
 
 // sharedWith lists the encrypted rooms whose session a user was given.
