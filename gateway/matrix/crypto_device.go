@@ -213,10 +213,11 @@ func newDeviceID() id.DeviceID {
 	return id.DeviceID(deviceID + "_" + string(b))
 }
 
-// clear forgets everything but which rooms are encrypted, and what may be on its way.
+// clear forgets everything but which rooms are encrypted, what may be on its way, and which keys of people were the first that
+// we saw: else a homeserver that takes our device away could give us others in their place.
 func (s *cryptoStore) clear(ctx context.Context) error {
 	for _, bucket := range CryptoBuckets() {
-		if bucket == bucketRooms || bucket == bucketSent {
+		if bucket == bucketRooms || bucket == bucketSent || bucket == bucketKeys {
 			continue
 		}
 		err := s.each(ctx, bucket, nil, func(key, _ []byte) error {

@@ -382,3 +382,23 @@ func TestStoreIndicesAreSmall(t *testing.T) {
 		t.Errorf("%d rows, %d bytes", rows, size)
 	}
 }
+
+// A new device of ours changes nothing about whose keys were the first that we saw.
+func TestStoreClearKeepsFirstKeys(t *testing.T) {
+	ctx := context.Background()
+	table := newMemTable()
+	s := openTestStore(t, table)
+	err := errors.Join(
+		s.PutCrossSigningKey(ctx, "@alice:x", id.XSUsageMaster, "first"),
+		s.clear(ctx),
+		s.PutCrossSigningKey(ctx, "@alice:x", id.XSUsageMaster, "another"),
+		s.Flush(ctx),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := openTestStore(t, table).GetCrossSigningKeys(ctx, "@alice:x")
+	if k := keys[id.XSUsageMaster]; err != nil || k.First != "first" || k.Key != "another" {
+		t.Errorf("%+v, %v", k, err)
+	}
+}
