@@ -177,12 +177,14 @@ func (w *world) about(d *Device, e Event, event string) bool {
 	return false
 }
 
-// doorRoom is the door's room once the device is in it and reads what the door says there.
+// doorRoom is the door's room once the device is in it, reads what the door says there, and knows that it is encrypted.
 func (w *world) doorRoom(d *Device) string {
 	w.t.Helper()
 	text := plant("opened")
 	w.happens(text)
-	return w.shows(d, text).Room
+	room := w.shows(d, text).Room
+	w.joined(d, room, w.bot)
+	return room
 }
 
 // sealed fails when anything of the bot's or a ghost's in an encrypted room, other than state, was readable.
