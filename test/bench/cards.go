@@ -95,7 +95,7 @@ func (s *site) announce(ctx context.Context, b *bench) error {
 			return err
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Minute+time.Duration(b.devices)*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute+2*time.Duration(b.devices)*time.Second)
 	defer cancel()
 	start, told := time.Now(), 0
 	for {
