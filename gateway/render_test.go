@@ -105,7 +105,11 @@ func TestGapsAndDigestsInWords(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	d := sumUp(lane.Post{Text: "temp: 20"}, &lane.Digest{N: 3, Min: 19.5, Max: 21, Sum: 60.5})
-	if want := "temp: 20 (3 values: min 19.5, mean 20.1667, max 21)"; d.Text != want {
+	if want := "temp: 20 (3 values: min 19.5, mean 20.17, max 21)"; d.Text != want {
+		t.Errorf("got %q, want %q", d.Text, want)
+	}
+	d = sumUp(lane.Post{Text: "far"}, &lane.Digest{N: 2, Min: 1.5e307, Max: 1.5e307, Sum: 3e307})
+	if want := "far (2 values: min 1.5e+307, mean 1.5e+307, max 1.5e+307)"; d.Text != want {
 		t.Errorf("got %q, want %q", d.Text, want)
 	}
 	if d := sumUp(lane.Post{Text: "x"}, &lane.Digest{N: 1, Min: 1, Max: 1, Sum: 1}); d.Text != "x" {

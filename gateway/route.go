@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -172,7 +173,9 @@ func sumUp(p lane.Post, d *lane.Digest) lane.Post {
 	}
 	s := fmt.Sprintf(" (the latest of %s)", count(d.N, "message"))
 	if mean, ok := d.Mean(); ok {
-		s = fmt.Sprintf(" (%s: min %s, mean %s, max %s)", count(d.Numbers(), "value"), number(d.Min), number(mean), number(d.Max))
+		low, high := number(d.Min), number(d.Max)
+		mean = rounded(mean, max(decimals(low), decimals(high))+1)
+		s = fmt.Sprintf(" (%s: min %s, mean %s, max %s)", count(d.Numbers(), "value"), low, number(mean), high)
 	}
 	p.Text += s
 	if p.HTML != "" {
@@ -188,6 +191,21 @@ func number(f float64) string {
 		s = strconv.FormatFloat(f, 'f', -1, 64)
 	}
 	return s
+}
+
+// decimals is how many digits a printed number has after the point.
+func decimals(s string) int {
+	_, after, _ := strings.Cut(s, ".")
+	return len(after)
+}
+
+// rounded is f with so many digits after the point. What is too large to have any is left as it is.
+func rounded(f float64, digits int) float64 {
+	if math.Abs(f) >= 1e15 {
+		return f
+	}
+	scale := math.Pow10(digits)
+	return math.Round(f*scale) / scale
 }
 
 // gapPost is what people read where messages were dropped.
