@@ -53,7 +53,7 @@ build: go-version ## bin/gatepost for this machine
 .PHONY: demo
 demo: build $(DENDRITE) ## a homeserver, gatepost and simulated devices; FOR=20s ends by itself
 	@go build -tags $(TAGS) -trimpath -o bin/demo ./test/demo
-	@exec bin/demo $(if $(FOR),-for $(FOR))
+	@exec bin/demo $(if $(FOR),-for $(FOR)) $(if $(wildcard $(INTERCOM)),-aiortc $(CURDIR)/$(dir $(INTERCOM))bin/python)
 
 .PHONY: unit
 unit: go-version ## the tests that need no server, in both builds: without encryption and with it
@@ -87,6 +87,7 @@ interop: build ## the same against Synapse and mosquitto, and other people's MQT
 	fi; \
 	if [ -z "$(ONLY)" ]; then $(MAKE) --no-print-directory interop-turn || failed+=" test/turn (see above)"; fi; \
 	if [ -z "$(ONLY)" ]; then $(MAKE) --no-print-directory interop-calls || failed+=" test/calls (see above)"; fi; \
+	if [ -z "$(ONLY)" ]; then $(MAKE) --no-print-directory interop-demo || failed+=" the demo (see above)"; fi; \
 	if [ -z "$(ONLY)" ]; then $(MAKE) --no-print-directory interop-sources || failed+=" test/sources (see above)"; fi; \
 	$(MAKE) --no-print-directory --quiet $(CLIENTS) || missing+=" matrix-sdk-crypto (see above);"; \
 	if [ -e $(SYNAPSE) ]; then \
@@ -129,6 +130,10 @@ interop-calls: build $(DENDRITE) ## calls of matrix-js-sdk in Chromium with the 
 	@$(MAKE) --no-print-directory --quiet $(WEBPAGE) || true
 	@go test -tags interop -count=1 -timeout 20m -v $(if $(ONLY),-run '$(ONLY)') ./test/calls/ \
 		| { grep -v '^=== ' || true; } | tee $(if $(ONLY),/dev/null,bin/figures/interop-calls.tsv)
+
+.PHONY: interop-demo
+interop-demo: build $(INTERCOM) ## the demo for 45 s, with aiortc as the client of who answers the gate; installs it
+	@$(MAKE) --no-print-directory demo FOR=45s
 
 # The same promise as interop-turn's.
 .PHONY: interop-sources

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
 
 	"github.com/gatepost/gatepost/test/device"
@@ -18,7 +17,7 @@ import (
 	"github.com/gatepost/gatepost/test/sound"
 )
 
-// The gate rings, and alice answers with a WebRTC client (pion): they hear each other, and 9 opens.
+// The gate rings, and alice answers with a WebRTC client: they hear each other, and 9 opens.
 
 // What is to be heard, in Hz.
 const (
@@ -28,7 +27,7 @@ const (
 
 // What is expected of the gate.
 const (
-	gateRings  = "gate: it rings, and alice answers (with pion as her WebRTC client)"
+	gateRings  = "gate: it rings, and alice answers"
 	gateHeard  = "gate: alice hears it"
 	aliceHeard = "gate: it hears alice"
 	gateOpens  = "gate: 9 on alice's dial pad unlocks it"
@@ -69,6 +68,7 @@ type intercom struct {
 	broker string
 	conn   net.PacketConn // of the gate
 	port   int            // where it is heard
+	aiortc string         // the Python that has it; "": alice has pion
 }
 
 // newIntercom takes the gate's port.
@@ -109,20 +109,21 @@ func (i *intercom) answer(ctx context.Context, heard *sound.Meter) error {
 	if err != nil {
 		return err
 	}
-	i.scene.aside("Gate", "☎ it rings at alice's; she answers")
-	p, err := newPeer()
+	p, err := i.phone()
 	if err != nil {
 		return err
 	}
 	defer p.Close()
-	if err := p.take(invite.Offer.SDP); err != nil {
-		return fmt.Errorf("the gate's offer: %w", err)
+	i.scene.aside("Gate", "☎ it rings at alice's; she answers, with %s as her WebRTC client", p)
+	sdp, err := p.Answer(ctx, invite.Offer.SDP)
+	if err != nil {
+		return fmt.Errorf("%s and the gate's offer: %w", p, err)
 	}
 	send := func(kind, more string) error {
 		_, err := i.alice.Send(ctx, room, kind, json.RawMessage(fmt.Sprintf(`{"call_id":%q,"party_id":"DEMO","version":"1"%s}`, invite.ID, more)))
 		return err
 	}
-	answer, err := json.Marshal(p.LocalDescription())
+	answer, err := json.Marshal(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: sdp})
 	if err != nil {
 		return err
 	}
@@ -132,13 +133,12 @@ func (i *intercom) answer(ctx context.Context, heard *sound.Meter) error {
 	go func() { // if its offer had not all of them
 		if _, more, err := i.awaitCall(ctx, "m.call.candidates", invite.ID); err == nil {
 			for _, c := range more.Candidates {
-				_ = p.AddICECandidate(c) // without it the call may fail, which is seen
+				_ = p.Add(c) // without it the call may fail, which is seen
 			}
 		}
 	}()
 	i.scene.list.tick(gateRings)
-	go p.speak(ctx)
-	if err := poll(ctx, func() bool { return sound.Near(p.heard.Hertz(), gateTone) }); err != nil {
+	if err := poll(ctx, func() bool { return sound.Near(p.Hertz(), gateTone) }); err != nil {
 		return err
 	}
 	i.scene.list.tick(gateHeard)
@@ -148,7 +148,7 @@ func (i *intercom) answer(ctx context.Context, heard *sound.Meter) error {
 	}
 	i.scene.list.tick(aliceHeard)
 	i.scene.aside("Gate", "♪ it hears alice: a tone of %d Hz", aliceTone)
-	if err := p.press(9); err != nil {
+	if err := p.Press(9); err != nil {
 		return err
 	}
 	i.scene.aside("Gate", "alice presses 9")
@@ -164,6 +164,14 @@ func (i *intercom) answer(ctx context.Context, heard *sound.Meter) error {
 	}
 	i.scene.list.tick(gateLogged)
 	return nil
+}
+
+// phone is a WebRTC client for alice: aiortc where it is at hand, since gatepost has pion itself.
+func (i *intercom) phone() (phone, error) {
+	if i.aiortc != "" {
+		return newAiortc(i.aiortc)
+	}
+	return newPeer()
 }
 
 // callContent is what alice's client reads of m.call events.
@@ -218,140 +226,4 @@ func poll(ctx context.Context, done func() bool) error {
 		}
 	}
 	return nil
-}
-
-// peer is alice's WebRTC client.
-type peer struct {
-	*webrtc.PeerConnection
-	mic   *microphone
-	heard *sound.Meter
-}
-
-// Payload types of PCMU (RFC 3551) and of the dial pad (RFC 4733) as alice's client offers or takes them.
-const (
-	payloadPCMU = 0
-	payloadKeys = 101
-)
-
-func newPeer() (*peer, error) {
-	var m webrtc.MediaEngine
-	for _, c := range []webrtc.RTPCodecParameters{
-		{RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypePCMU, ClockRate: sound.Rate}, PayloadType: payloadPCMU},
-		{RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: "audio/telephone-event", ClockRate: sound.Rate, SDPFmtpLine: "0-15"}, PayloadType: payloadKeys},
-	} {
-		if err := m.RegisterCodec(c, webrtc.RTPCodecTypeAudio); err != nil {
-			return nil, err
-		}
-	}
-	var s webrtc.SettingEngine
-	s.SetIncludeLoopbackCandidate(true)
-	s.SetInterfaceFilter(func(name string) bool { return name == "lo" })
-	pc, err := webrtc.NewAPI(webrtc.WithMediaEngine(&m), webrtc.WithSettingEngine(s)).NewPeerConnection(webrtc.Configuration{})
-	if err != nil {
-		return nil, err
-	}
-	p := &peer{PeerConnection: pc, mic: &microphone{keys: payloadKeys}, heard: &sound.Meter{}}
-	pc.OnTrack(func(track *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
-		for {
-			packet, _, err := track.ReadRTP()
-			if err != nil {
-				return
-			}
-			p.heard.Add(packet.Payload)
-		}
-	})
-	_, err = pc.AddTrack(p.mic)
-	return p, err
-}
-
-// take answers an offer; LocalDescription is the answer then, with all candidates.
-func (p *peer) take(offer string) error {
-	if err := p.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: offer}); err != nil {
-		return err
-	}
-	answer, err := p.CreateAnswer(nil)
-	if err != nil {
-		return err
-	}
-	done := webrtc.GatheringCompletePromise(p.PeerConnection)
-	if err := p.SetLocalDescription(answer); err != nil {
-		return err
-	}
-	<-done
-	return nil
-}
-
-// speak says a tone until ctx is done.
-func (p *peer) speak(ctx context.Context) {
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for n := 0; ; n++ {
-		p.mic.say(sound.Tone(aliceTone, n))
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-func (p *peer) press(key byte) error { return p.mic.press(key) }
-
-// microphone is a track that can send keys of the dial pad too, which pion's own tracks can't.
-type microphone struct {
-	keys uint8 // payload type
-	mu   sync.Mutex
-	out  webrtc.TrackLocalWriter
-	head rtp.Header
-}
-
-// Bind is of webrtc.TrackLocal, as the others are.
-func (m *microphone) Bind(c webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, codec := range c.CodecParameters() {
-		switch codec.MimeType {
-		case webrtc.MimeTypePCMU:
-			m.out, m.head = c.WriteStream(), rtp.Header{Version: 2, PayloadType: uint8(codec.PayloadType), SSRC: uint32(c.SSRC())}
-		case "audio/telephone-event":
-			m.keys = uint8(codec.PayloadType)
-		}
-	}
-	if m.out == nil {
-		return webrtc.RTPCodecParameters{}, webrtc.ErrUnsupportedCodec
-	}
-	return c.CodecParameters()[0], nil
-}
-
-func (*microphone) Unbind(webrtc.TrackLocalContext) error { return nil }
-func (*microphone) ID() string                            { return "microphone" }
-func (*microphone) RID() string                           { return "" }
-func (*microphone) StreamID() string                      { return "alice" }
-func (*microphone) Kind() webrtc.RTPCodecType             { return webrtc.RTPCodecTypeAudio }
-
-// say sends 20 ms of sound. What can't be sent is not missed.
-func (m *microphone) say(frame []byte) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.head.SequenceNumber++
-	m.head.Timestamp += sound.Frame
-	if m.out != nil {
-		_, _ = m.out.WriteRTP(&m.head, frame)
-	}
-}
-
-// press sends a key as clients do: its end three times (RFC 4733 section 2.5.1.4).
-func (m *microphone) press(key byte) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	head := m.head
-	head.PayloadType = m.keys
-	var errs []error
-	for range 3 {
-		m.head.SequenceNumber++
-		head.SequenceNumber = m.head.SequenceNumber
-		_, err := m.out.WriteRTP(&head, []byte{key, 0x80 | 10, 5 * sound.Frame >> 8, 5 * sound.Frame & 0xff})
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
 }

@@ -24,10 +24,11 @@ import (
 
 func main() {
 	length := flag.Duration("for", 0, "end by itself so long after the line ready, e.g. 20s; 0 runs until Ctrl-C")
+	aiortc := flag.String("aiortc", "", "a Python that has aiortc, which is alice's WebRTC client then; without it that is pion")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	os.Exit(run(ctx, os.Stdout, *length))
+	os.Exit(run(ctx, os.Stdout, *length, *aiortc))
 }
 
 const (
@@ -36,14 +37,14 @@ const (
 )
 
 // run shows the demo on out and returns the exit code: 0 when it was not to end by itself, or when all was seen.
-func run(ctx context.Context, out io.Writer, length time.Duration) int {
+func run(ctx context.Context, out io.Writer, length time.Duration, aiortc string) int {
 	dir, err := os.MkdirTemp("", "gatepost-demo-")
 	if err != nil {
 		fmt.Fprintln(out, "demo:", err)
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // the system clears what is left of a temporary folder
-	s := &scene{out: out, dir: dir, length: length}
+	s := &scene{out: out, dir: dir, length: length, aiortc: aiortc}
 	switch err := s.play(ctx); {
 	case err != nil && ctx.Err() == nil:
 		fmt.Fprintf(out, "\ndemo: %v\n", err)
@@ -64,6 +65,7 @@ type scene struct {
 	out    io.Writer
 	dir    string
 	length time.Duration
+	aiortc string // of intercom
 	began  time.Time
 	list   checklist
 	mu     sync.Mutex // of out, once more than one goroutine writes
@@ -125,7 +127,7 @@ func (s *scene) play(ctx context.Context) (err error) {
 		return err
 	}
 	defer bell.conn.Close()
-	bell.alice, bell.broker = alice, address(1)
+	bell.alice, bell.broker, bell.aiortc = alice, address(1), s.aiortc
 	s.say("starting gatepost with its embedded broker …")
 	g, err := harness.NewGatepost(filepath.Join(bin, "gatepost"), gate, harness.Settings{
 		Homeserver: hs.URL(), ServerName: hs.ServerName(), Listen: address(0), Registration: registration,
