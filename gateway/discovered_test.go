@@ -455,11 +455,13 @@ func TestARemovedDeviceIsAskedAboutAgain(t *testing.T) {
 		if w.g.Wants("lamps/1/state") || len(w.ids()) != 0 {
 			t.Error("it is still there")
 		}
+		w.store.mu.Lock()
 		for k := range w.store.values {
 			if strings.HasPrefix(k, discovery.Space+"\x00") && !strings.HasPrefix(k, discovery.Space+"\x00state/") {
 				t.Errorf("%q is still stored", k)
 			}
 		}
+		w.store.mu.Unlock()
 		w.announces(haLamp("l1", "Lamp", "lamps/1"))
 		settle()
 		if got := w.ids(); !slices.Equal(got, list) {

@@ -120,13 +120,13 @@ func TestSyncGoesBackAfterAFailure(t *testing.T) {
 		})
 		stop := start(t, account(t, h, in))
 		time.Sleep(time.Minute)
+		stop()
 		if got := in.ids(); !slices.Equal(got, []ids.EventID{"$1", "$2"}) {
 			t.Errorf("stored %v", got)
 		}
 		if n := len(asked); n < 6 || n > 12 || asked[n-1] != "s3" { // it goes back once for a position
 			t.Errorf("asked %v", asked)
 		}
-		stop()
 	})
 }
 
