@@ -110,14 +110,15 @@ func (g *Gateway) pressed(ctx context.Context, e room.Event, at ids.RoomKey, car
 	}
 	a := ask{device: device, bang: true, card: card}
 	a.name, a.args = word(strings.TrimSuffix(key, "\ufe0f"))
-	if why := doubtful(e, state); why != "" {
-		return func(b *batch) { g.refuse(b, e, at, a, why) }
-	}
 	return func(b *batch) {
 		c := g.cards.byID[device]
 		offered := func(q quickAction) bool { return q.Word == strings.TrimSuffix(key, "\ufe0f") }
 		if c == nil || c.Event != card || c.Lane != at || !slices.ContainsFunc(c.Quick, offered) {
 			return // any other reaction is between people
+		}
+		if why := doubtful(e, state); why != "" {
+			g.refuse(b, e, at, a, why)
+			return
 		}
 		g.ask(b, e, at, a, state)
 	}

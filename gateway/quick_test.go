@@ -40,6 +40,29 @@ func (w *world) presses(who ids.UserID, card ids.EventID, key string) {
 	synctest.Wait()
 }
 
+// In an encrypted room a card has no quick actions, and what people add to it is between them.
+func TestReactionsOnACardInAnEncryptedRoom(t *testing.T) {
+	findingIn(t, EncryptionDefault, true, nil, func(w *world) {
+		w.announces(haLamp("l1", "Lamp", "lamps/1"))
+		w.value("OFF")
+		carded()
+		_, events, _ := w.cards()
+		if len(events) != 1 {
+			t.Fatalf("%d cards", len(events))
+		}
+		w.setState(true, func(s *room.State) { s.Encrypted = true })
+		n := len(w.devicePosts())
+		w.presses("@bob:x", events[0], "👍")
+		if got := w.devicePosts()[n:]; len(got) != 0 {
+			t.Errorf("a thumb up is answered: %q", got)
+		}
+		w.presses("@bob:x", events[0], "on") // anybody could have made it
+		if got := w.devices.list(); len(got) != 0 {
+			t.Errorf("published %q", got)
+		}
+	})
+}
+
 func TestQuickActions(t *testing.T) {
 	finding(t, true, nil, func(w *world) {
 		w.announces(haLamp("l1", "Lamp", "lamps/1"))
