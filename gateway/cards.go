@@ -237,6 +237,7 @@ func (g *Gateway) updateCard(b *batch, e *cardEntry, now time.Time) bool {
 	if e.Event != "" {
 		r.Post.Replaces = e.Event
 	} else {
+		r.Urgent = true // so that it is never left out: nothing more is shown before it is there
 		e.Sending = r.ID
 		g.cards.making[r.ID] = e
 	}

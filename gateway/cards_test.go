@@ -146,6 +146,57 @@ func TestACardIsKnownByItsEcho(t *testing.T) {
 	})
 }
 
+// An upgraded room gets its card also if a crash comes before the card was made anew.
+func TestACardMovesAlongWithItsRoomAlsoAfterACrash(t *testing.T) {
+	finding(t, true, nil, func(w *world) {
+		w.announces(haLamp("l1", "Lamp", "lamps/1"))
+		w.value("ON")
+		carded()
+		key := ids.DeviceRoom(w.ids()[0])
+		was := w.g.rooms.have(key)
+		w.matrix.mu.Lock()
+		w.matrix.states = map[ids.RoomID]room.State{"!new": {Creator: "@alice:x", Predecessor: was.Room, JoinRule: "invite", Users: map[ids.UserID]int{"@gatepost:x": 100}}}
+		w.matrix.mu.Unlock()
+		none := ""
+		w.event(room.Event{Type: "m.room.tombstone", Sender: "@alice:x", Room: was.Room, StateKey: &none, Content: []byte(`{"replacement_room":"!new"}`)})
+		posts, _, _ := w.cards()
+		if got := w.g.rooms.have(key); got.Room != "!new" || len(posts) != 1 {
+			t.Errorf("the room is %+v, with %d cards", got, len(posts))
+		}
+		w.die()
+		w.start(nil)
+		time.Sleep(time.Minute)
+		w.value("OFF")
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		posts, events, pins := w.cards()
+		if len(posts) < 2 || posts[1].Post.Replaces != "" || len(pins) != 2 {
+			t.Errorf("cards %+v, pins %q", posts, pins)
+			return
+		}
+		for _, p := range posts[2:] {
+			if p.Post.Replaces != events[1] {
+				t.Errorf("an edit is %+v", p)
+			}
+		}
+	})
+}
+
+// A first card is never left out of a lane that is full: it would be waited for for ever.
+func TestAFirstCardIsNeverLeftOut(t *testing.T) {
+	finding(t, true, nil, func(w *world) {
+		w.announces(haLamp("l1", "Lamp", "lamps/1"))
+		carded()
+		w.value("ON")
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		posts, _, _ := w.cards()
+		if len(posts) != 2 || !posts[0].Urgent || posts[1].Urgent {
+			t.Errorf("cards %+v", posts)
+		}
+	})
+}
+
 func TestCardsOfRules(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -188,7 +188,11 @@ func New(cfg Config) (*Gateway, error) {
 	if g.cards, err = loadCards(g.store, cfg.Cards.Every, g.arm); err != nil {
 		return nil, err
 	}
-	g.commands.changed = func(id ids.DeviceID) { g.cards.touch(id, true, g.now()) }
+	g.commands.changed = func(id ids.DeviceID) {
+		if g.devices.byID[id] != nil {
+			g.cards.touch(id, true, g.now())
+		}
+	}
 	g.commands.publish, g.commands.arm = g.publisher.put, g.arm
 	g.commands.sealed = g.sealed.has
 	g.commands.count = func(s State) { g.metrics.commands.Inc(string(s)) }

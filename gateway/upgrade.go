@@ -168,7 +168,7 @@ func (g *Gateway) follow(ctx context.Context, u upgrade) (over bool, err error) 
 // settleUpgrade has the new room brought up to date, and forgets the upgrade.
 func (g *Gateway) settleUpgrade(ctx context.Context, u upgrade) error {
 	return g.inside(ctx, func(b *batch) {
-		g.cards.moved(u.Key, g.now())
+		g.cards.moved(b, u.Key, g.now())
 		b.change.Append = append(b.change.Append, roomRecord(u.Key, "", g.now()))
 		b.change.Put = append(b.change.Put, lane.Item{Space: spaceUpgrades, Key: string(u.Key)})
 	})
@@ -215,12 +215,13 @@ func (d *directory) moved(key ids.RoomKey, from, to ids.RoomID) {
 	d.byRoom[to] = key
 }
 
-// moved makes the cards of a room anew, since it is another one.
-func (c *cards) moved(key ids.RoomKey, now time.Time) {
+// moved makes the cards of a room anew, since it is another one. One that waits to be sent comes to be in the new one.
+func (c *cards) moved(b *batch, key ids.RoomKey, now time.Time) {
 	for _, e := range c.byID {
-		if e.Lane == key {
+		if e.Lane == key && e.Sending == "" {
 			c.byEvent.Delete(e.Event)
-			e.Event, e.Old, e.Lane = "", "", ""
+			e.Event, e.Old, e.Lane, e.Quick = "", "", "", nil
+			c.save(b, e)
 			c.touch(e.id, true, now)
 		}
 	}

@@ -50,7 +50,7 @@ type Record struct {
 	At        time.Time    `json:"at"`                  // when the message reached us
 	Expires   time.Time    `json:"expires,omitzero"`    // not sent after it; zero never
 	NotBefore time.Time    `json:"not_before,omitzero"` // not sent before it; zero at once
-	Urgent    bool         `json:"urgent,omitempty"`    // command states and call signalling: first in line, outside the bounds, never evicted
+	Urgent    bool         `json:"urgent,omitempty"`    // command states, call signalling, first cards: first in line, outside the bounds, never evicted
 	Digest    *Digest      `json:"digest,omitempty"`    // telemetry that stands for more than one message
 	Gap       *Gap         `json:"gap,omitempty"`       // stands for records that were dropped; Post is empty
 	Post      Post         `json:"post,omitzero"`
