@@ -126,6 +126,14 @@ func TestACommandWaitsForADeviceThatIsOffline(t *testing.T) {
 			w.event(room.Event{Type: "m.room.redaction", Sender: "@bob:x", Room: ids.RoomID(r), Redacts: e})
 			w.publish("heat/online", "online")
 		}, Withdrawn, 0},
+		{"and an owner takes it back", func(w *world, r string, e ids.EventID) {
+			w.event(room.Event{Type: "m.room.redaction", Sender: "@alice:x", Room: ids.RoomID(r), Redacts: e})
+			w.publish("heat/online", "online")
+		}, Withdrawn, 0},
+		{"and somebody else wants it back", func(w *world, r string, e ids.EventID) {
+			w.event(room.Event{Type: "m.room.redaction", Sender: "@mallory:x", Room: ids.RoomID(r), Redacts: e})
+			w.publish("heat/online", "online")
+		}, Published, 1},
 		{"and gatepost starts again", func(w *world, _ string, _ ids.EventID) {
 			w.restart(nil)
 			if got := w.devices.list(); len(got) != 0 {
@@ -156,6 +164,64 @@ func TestACommandWaitsForADeviceThatIsOffline(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What was asked for and not sent yet is what the device then understood: if it understands something else by now, nothing is sent.
+func TestADeviceChangesItsCommandsWhileOneWaits(t *testing.T) {
+	change := func(old, now string) string { return strings.Replace(thermostat, old, now, 1) }
+	for _, c := range []struct {
+		name, announced string
+		want            State
+		sent            []string
+	}{
+		{"a label", change(`"name":"Heater"`, `"name":"Radiator"`), Published, []string{"heat/target/set 20 0 false"}},
+		{"takes it back", change(`"temp_cmd_t":"~/target/set",`, ``), Failed, nil},
+		{"another topic", change(`"temp_cmd_t":"~/target/set"`, `"temp_cmd_t":"~/other/set"`), Failed, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			heated(t, func(w *world, r string) {
+				before := w.change
+				w.change = func(cfg *Config) { before(cfg); cfg.People.Queue = true }
+				w.restart(nil)
+				w.publish("heat/online", "offline")
+				w.says("@bob:x", r, "!set target 20")
+				w.announces("homeassistant/climate/h1/config", c.announced)
+				settle()
+				w.publish("heat/online", "online")
+				if got := w.newest(); got.State != c.want || !slices.Equal(w.devices.list(), c.sent) {
+					t.Errorf("%+v, published %q", got, w.devices.list())
+				}
+				if said := strings.Join(w.devicePosts(), "\n"); strings.Contains(said, "there is no such command any more") != (c.want == Failed) {
+					t.Errorf("said %s", said)
+				}
+			})
+		})
+	}
+	t.Run("before the second look", func(t *testing.T) {
+		finding(t, true, nil, func(w *world) {
+			w.announces(haLock("d1", "Door", "doors/1"))
+			settle()
+			room := w.theRoom()
+			e := w.says("@alice:x", room, "!unlock")
+			w.announces(haLock("d1", "Door", "doors/2"))
+			settle()
+			w.reacts("@alice:x", room, e, "✅")
+			if got := w.newest(); got.State != Failed || len(w.devices.list()) != 0 {
+				t.Errorf("%+v, published %q", got, w.devices.list())
+			}
+		})
+	})
+	t.Run("after it was sent", func(t *testing.T) {
+		heated(t, func(w *world, r string) {
+			w.says("@bob:x", r, "!set target 20")
+			w.announces("homeassistant/climate/h1/config", change(`"temp_cmd_t":"~/target/set",`, ``))
+			settle()
+			w.publish("heat/target", "20")
+			if got := w.newest(); got.State != Confirmed {
+				t.Errorf("%+v", got)
+			}
+		})
+	})
 }
 
 func TestAnAnnouncedLockNeedsASecondLookAndItsCodeIsNotKept(t *testing.T) {

@@ -82,7 +82,7 @@ type (
 	restarted struct{}             // gatepost was started again
 	withdrawn struct{}             // its message was redacted
 	refused   struct{ why string } // the sender may not, or not any more
-	forgotten struct{}             // the configuration has no such command any more
+	forgotten struct{}             // the device has no such command any more, or on another topic
 	overdue   struct{}             // it was to be published again, but its time is over
 )
 
@@ -165,7 +165,7 @@ func (c *Command) step(now time.Time, ev any) []any {
 		}
 	case forgotten:
 		if c.State == Waiting || c.State == Queued {
-			return c.end(now, Failed, "gatepost's configuration has no such command any more")
+			return c.end(now, Failed, "there is no such command any more")
 		}
 	case restarted:
 		intime := now.Before(c.Deadline) && !now.Before(c.lastChange()) // else time is over, or the clock was set back

@@ -144,6 +144,7 @@ func (g *Gateway) heard(b *batch, n *discovery.News, name string, now time.Time)
 	}
 	for _, id := range n.Changed {
 		g.settleFound(b, id, now)
+		g.forgetGone(b, id, now)
 	}
 	gone := slices.Clone(n.Gone) // n is the host's, and forgetting them changes it
 	for _, r := range n.Readings {

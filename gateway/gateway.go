@@ -343,11 +343,7 @@ func (g *Gateway) followRules(b *batch, now time.Time) {
 	}
 	g.fixedDevices(b, now)
 	g.followSilence(now)
-	for _, c := range g.commands.inOrder() {
-		if g.actionOf(c) == nil {
-			g.commands.step(b, c, now, forgotten{})
-		}
-	}
+	g.forgetGone(b, "", now)
 }
 
 // title is a name of somebody else's as people may read it.

@@ -127,7 +127,7 @@ func (g *Gateway) handle(ctx context.Context, e room.Event) error {
 		f = g.reacted(ctx, e)
 	case e.Type == "m.room.redaction":
 		f = func(b *batch) {
-			if c := g.commands.of(e.Redacts); c != nil && c.Sender == e.Sender {
+			if c := g.commands.of(e.Redacts); c != nil && (c.Sender == e.Sender || who.owner(e.Sender)) {
 				g.commands.step(b, c, g.now(), withdrawn{})
 			}
 			g.cardGone(b, e.Redacts)
@@ -409,7 +409,7 @@ func (g *Gateway) looked(ctx context.Context, e room.Event, key ids.RoomKey, com
 			return
 		}
 		is := g.actionOf(cmd)
-		if is == nil {
+		if is == nil || g.isGone(cmd) {
 			g.commands.step(b, cmd, g.now(), forgotten{})
 			return
 		}

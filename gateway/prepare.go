@@ -150,6 +150,22 @@ func (g *Gateway) actionOf(c *Command) *action.Action {
 	return nil
 }
 
+// forgetGone ends the commands of a device ("": of all) that were not sent yet and that the device does not understand any more,
+// or would be told on another topic.
+func (g *Gateway) forgetGone(b *batch, id ids.DeviceID, now time.Time) {
+	for _, c := range g.commands.inOrder() {
+		if (id == "" || c.Device == id) && g.isGone(c) {
+			g.commands.step(b, c, now, forgotten{})
+		}
+	}
+}
+
+// isGone says whether a command is not any more what it was when it was asked for.
+func (g *Gateway) isGone(c *Command) bool {
+	is := g.actionOf(c)
+	return is == nil || is.Topic != c.Topic
+}
+
 // brief is a word that somebody typed as we repeat it.
 func brief(word string) string {
 	if r := []rune(word); len(r) > 40 {
