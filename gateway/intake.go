@@ -152,6 +152,9 @@ func (g *Gateway) route(ctx context.Context, batches chan<- *batch, committed <-
 			g.discoverTick(b, g.now())
 			g.silenceTick(b, g.now())
 			g.cardTick(b, g.now())
+		case <-g.link.bell:
+			b.due = true
+			g.followLink(b, g.now())
 		case <-g.idleMarks.C:
 			items, again := g.marks.clear()
 			b.due = b.due || items != nil

@@ -19,7 +19,7 @@ type watched struct {
 }
 
 // silences watches for devices of which nothing comes. The router goroutine owns it. Nothing of it is stored: time in which
-// nobody listened is no silence, so after a start it begins anew.
+// nobody listened is no silence, so after a start it begins anew, and so it does when the link to an outside broker was lost.
 type silences struct {
 	by  map[watchKey]*watched
 	due silenceHeap
@@ -107,7 +107,12 @@ func (g *Gateway) silenceTick(b *batch, now time.Time) {
 		if w.heard.After(now) { // a clock went back
 			w.heard = now
 		}
-		if at := w.heard.Add(r.spec.Silence); at.After(now) {
+		heard := w.heard
+		if since := g.link.listening(now); since.After(heard) && !since.After(now) {
+			heard = since
+			g.tellLost(b, now)
+		}
+		if at := heard.Add(r.spec.Silence); at.After(now) {
 			w.due = at
 			heap.Fix(&s.due, 0)
 			continue

@@ -281,6 +281,7 @@ func (d *daemon) buildMQTT() error {
 		Filters: d.rules.Filters(), Session: subscriptions{d.store, id}, MaxPayload: int(m.MaxPayload),
 		Deliver: func(msg topic.Message, done func(error)) { d.gateway.Submit(msg, done) },
 		OnState: func(s mqtt.State) {
+			d.gateway.BrokerLink(s.Connected)
 			if s.Connected {
 				d.health.SetReady("mqtt")
 			} else {
