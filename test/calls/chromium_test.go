@@ -62,20 +62,31 @@ func startBrowser(t *testing.T, run maker, l net.Listener, args ...string) *brow
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 		"--disable-background-timer-throttling", "--disable-renderer-backgrounding", "--disable-backgrounding-occluded-windows",
 		"--autoplay-policy=no-user-gesture-required", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
-		"--user-data-dir=" + t.TempDir(), "--remote-debugging-pipe",
+		"--user-data-dir=" + profile(t), "--remote-debugging-pipe",
 	}, append(args, "about:blank")...)...)
 	theirIn, in, err := os.Pipe()
 	must(t, err)
 	out, theirOut, err := os.Pipe()
 	must(t, err)
 	cmd.ExtraFiles = []*os.File{theirIn, theirOut} // descriptors 3 and 4
-	cmd.Env = append(os.Environ(), "HOME="+t.TempDir())
+	cmd.Env = append(os.Environ(), "HOME="+profile(t))
 	launch(t, cmd, "chromium")
 	theirIn.Close()
 	theirOut.Close()
 	t.Cleanup(func() { in.Close(); out.Close() })
 	must(t, out.SetReadDeadline(time.Now().Add(10*time.Minute)))
 	return &browser{in: in, out: bufio.NewReaderSize(out, 1<<20), site: site.URL}
+}
+
+// profile is a folder for the browser, whose helpers write there for a moment after it was ended.
+func profile(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "chromium-")
+	must(t, err)
+	t.Cleanup(func() {
+		until(t, "the browser's helpers to leave "+dir, func() bool { return os.RemoveAll(dir) == nil })
+	})
+	return dir
 }
 
 // send sends a command and waits for its answer.

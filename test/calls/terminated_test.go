@@ -39,6 +39,13 @@ func here(t *testing.T) string {
 	return "[" + strings.Join(list, ", ") + "]"
 }
 
+// keysRule gives keys of the dial pad commands of the gate: 9 opens it, 0 is dangerous.
+const keysRule = `  keys: {"9": unlock, "0": reset}
+  commands:
+    - {name: unlock, topic: gate/lock/set, payload: UNLOCK}
+    - {name: reset, topic: gate/lock/set, payload: RESET, grade: dangerous}
+`
+
 // hutRule is a device that plays a tone to callers, for a short time only.
 const hutRule = `
 - topic: hut/{reading}
@@ -58,7 +65,7 @@ func newGate(t *testing.T, b *browser) *gatePlace {
 	must(t, err)
 	g, peers := &gatePlace{}, here(t)
 	g.w = setting{
-		rules: boxRule("127.0.0.1", conn.LocalAddr().(*net.UDPAddr).Port, ports[0]) + hutRule,
+		rules: boxRule("127.0.0.1", conn.LocalAddr().(*net.UDPAddr).Port, ports[0]) + keysRule + hutRule,
 		extra: func(w *world) string {
 			return fmt.Sprintf("turn: {listen: [\"udp://%s\"], realm: example.org, secret: a secret of the test, public_ip: [127.0.0.1], relay_ports: 52300-52500, allow_peers: %s}\n"+
 				"calls: {listen_udp: \":%d\", allow_peers: %s}\n", w.relay, peers, ports[1], peers)
@@ -75,7 +82,14 @@ func newGate(t *testing.T, b *browser) *gatePlace {
 // client is a device that publishes, until the test ends.
 func (w *world) client(id string) *device.Client {
 	w.t.Helper()
-	c, err := device.New(device.Config{Addr: w.broker, ClientID: id})
+	return w.online(device.Config{ClientID: id})
+}
+
+// online has a device there until the test ends.
+func (w *world) online(config device.Config) *device.Client {
+	w.t.Helper()
+	config.Addr = w.broker
+	c, err := device.New(config)
 	must(w.t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -86,6 +100,36 @@ func (w *world) client(id string) *device.Client {
 	w.t.Cleanup(func() { cancel(); <-done })
 	must(w.t, c.Online(w.ctx))
 	return c
+}
+
+// hears gives what is published on a topic, until the test ends.
+func (w *world) hears(id, topic string) <-chan string {
+	w.t.Helper()
+	heard := make(chan string, 100)
+	w.online(device.Config{ClientID: id, Subscribe: []string{topic}, OnMessage: func(m device.Message) { heard <- string(m.Payload) }})
+	return heard
+}
+
+// ordered waits for the next order that a device is given; "" if there must be none so far.
+func (g *gatePlace) ordered(t *testing.T, orders <-chan string, want string) {
+	t.Helper()
+	if want == "" {
+		select {
+		case got := <-orders:
+			t.Errorf("the device is told %q", got)
+		default:
+		}
+		return
+	}
+	select {
+	case got := <-orders:
+		if got != want {
+			t.Errorf("the device is told %q, want %q", got, want)
+		}
+	case <-time.After(patience):
+		known, err := g.w.gate.Do(g.w.ctx, "commands")
+		t.Errorf("the device is told nothing, want %q; commands: %s%v", want, known.Stdout, err)
+	}
 }
 
 func (g *gatePlace) press(t *testing.T, topic string) {
@@ -110,6 +154,19 @@ func (g *gatePlace) call(t *testing.T) {
 	g.begin(t)
 	g.place()
 	g.talking(g.alice)
+}
+
+// dial presses a key of alice's dial pad.
+func (g *gatePlace) dial(key string) {
+	g.alice.t.Helper()
+	var can struct {
+		Can bool
+		SDP string
+	}
+	g.alice.do("press", map[string]any{"key": key}, &can)
+	if !can.Can {
+		g.alice.t.Fatalf("the client can't send keys; the gateway's answer is\n%s", can.SDP)
+	}
 }
 
 // ring is a call of the device's that rings at alice's.
@@ -164,6 +221,12 @@ func TestTerminatedCalls(t *testing.T) {
 	b := newBrowser(t)
 	g := newGate(t, b)
 	second := g.w.phone(b, "alice")
+	g.alice.sees("an invitation to the gate's room", func(seen) bool {
+		var joined struct{ Rooms int }
+		g.alice.do("accept", nil, &joined)
+		return joined.Rooms > 0
+	})
+	orders := g.w.hears("lock", "gate/lock/set")
 	g.press(t, "hut/state")
 	hut := g.w.chatWith(g.alice, "hut")
 	between(t, "the gateway as the party", []scenario{
@@ -210,6 +273,17 @@ func TestTerminatedCalls(t *testing.T) {
 			g.box.hears(0)
 			g.alice.do("mute", map[string]any{"on": false}, nil)
 			g.talking(g.alice)
+			g.hangup(g.alice)
+		}},
+		{"DTMF", func(t *testing.T) {
+			g.call(t)
+			g.dial("9")
+			g.ordered(t, orders, "UNLOCK")
+			g.dial("0")
+			g.talking(g.alice)
+			g.ordered(t, orders, "")
+			g.dial("#")
+			g.ordered(t, orders, "RESET")
 			g.hangup(g.alice)
 		}},
 		{"the gateway hangs up", func(t *testing.T) {

@@ -53,6 +53,13 @@ const phone = {
     return { room };
   },
 
+  // Accepts what the person is invited to.
+  async accept() {
+    const invited = this.client.getRooms().filter((room) => room.getMyMembership() === "invite");
+    await Promise.all(invited.map((room) => this.client.joinRoom(room.roomId)));
+    return { rooms: invited.length };
+  },
+
   async joined({ room, user }) {
     const there = this.client.getRoom(room)?.getMember(user);
     return { membership: there ? there.membership : "" };
@@ -70,6 +77,16 @@ const phone = {
   async hangup() { this.call.hangup("user_hangup", false); return {}; },
   async hold({ on }) { this.call.setRemoteOnHold(on); return {}; },
   async mute({ on }) { await this.call.setMicrophoneMuted(on); return {}; },
+  // Presses a key of the dial pad, and comes back when it was sent: another one before that would take its place.
+  async press({ key }) {
+    const pad = this.call.peerConn.getSenders().find((s) => s.dtmf)?.dtmf;
+    if (!pad?.canInsertDTMF) return { can: false, sdp: this.call.peerConn.currentRemoteDescription.sdp };
+    const sent = new Promise((resolve) => { pad.ontonechange = ({ tone }) => { if (tone === "") resolve(); }; });
+    this.call.sendDtmfDigit(key);
+    await sent;
+    return { can: true };
+  },
+
   async restart() { this.call.peerConn.restartIce(); return {}; },
 
   // What the person hears and sees, through the page's own elements.
