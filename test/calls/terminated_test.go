@@ -324,9 +324,13 @@ func TestTerminatedCalls(t *testing.T) {
 		{"expired invite", func(t *testing.T) {
 			g.begin(t)
 			before := len(g.calls())
-			_, err := g.alice.evaluate(fmt.Sprintf(`phone.client.sendEvent(%q, "m.call.invite", {version: "1", call_id: "expired%d", party_id: "x", lifetime: 1, offer: {type: "offer", sdp: "v=0\\r\\n"}})`,
+			g.w.gate.Kill()
+			_, err := g.alice.evaluate(fmt.Sprintf(`phone.client.sendEvent(%q, "m.call.invite", {version: "1", call_id: "expired%d", party_id: "x", lifetime: 100, offer: {type: "offer", sdp: "v=0\\r\\n"}})`,
 				g.room, time.Now().UnixNano()))
 			must(t, err)
+			over := time.Now().Add(200 * time.Millisecond)
+			until(t, "the invite to expire", func() bool { return time.Now().After(over) })
+			must(t, g.w.gate.Start(g.w.ctx))
 			g.call(t) // nobody is busy with the other one
 			if n := len(g.calls()); n != before+1 {
 				t.Errorf("%d calls more, one of them was expired", n-before)
