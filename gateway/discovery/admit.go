@@ -397,10 +397,9 @@ func (h *Host) block(g *group) {
 			continue // its identifiers are the admitted device's
 		}
 		for _, id := range p.is.IDs {
-			if h.owner[id] == g {
-				c := claim{p.key.convention, id}
-				h.blockedIDs[c] = true
-				g.claims = append(g.claims, c)
+			if h.owner[id] == g && !h.blockedIDs[id] {
+				h.blockedIDs[id] = true
+				g.blocks = append(g.blocks, id)
 			}
 		}
 	}
@@ -433,8 +432,8 @@ func (h *Host) unblock(g *group) {
 	for _, k := range g.keys {
 		delete(h.blocked, k)
 	}
-	for _, c := range g.claims {
-		delete(h.blockedIDs, c)
+	for _, id := range g.blocks {
+		delete(h.blockedIDs, id)
 	}
 }
 

@@ -87,6 +87,71 @@ func TestAnotherConventionIsAskedAbout(t *testing.T) {
 	x.check()
 }
 
+// What people want to hear nothing of they hear nothing of, by whatever convention it calls.
+func TestABlockedDeviceStaysBlockedByAnotherConvention(t *testing.T) {
+	byHA := func(x *house) {
+		x.message("homeassistant/switch/0x00158d0001020304/switch/config", zigbeeByHA, true)
+		x.wait(settleTime)
+	}
+	byZ2M := func(x *house) {
+		x.message("zigbee2mqtt/bridge/devices", zigbee, true)
+		x.wait(settleTime)
+	}
+	for name, say := range map[string][2]func(*house){"the other way": {byHA, byZ2M}, "this way": {byZ2M, byHA}} {
+		for _, auto := range []bool{false, true} {
+			x := newHouse(t, false, "homeassistant", "zigbee2mqtt")
+			say[0](x)
+			x.decide(x.one().ID, Block)
+			x.take()
+			x.cfg.Auto = auto
+			x.restart()
+			say[1](x)
+			if p := x.one(); p.Stage != Blocked || x.take().Asked || len(x.h.Devices()) != 0 {
+				t.Errorf("%s: proposal %+v, devices %v", name, p, x.h.Devices())
+			}
+			x.cfg.Auto = false
+			x.restart()
+			x.decide(x.one().ID, Admit)
+			say[1](x)
+			if p := x.one(); p.Stage != Waiting {
+				t.Errorf("%s: not blocked any more, but %+v", name, p)
+			}
+			x.check()
+		}
+	}
+}
+
+// One of the two who announced a device takes it back: what the other said stays, with its values.
+func TestOneOfTwoConventionsIsTakenBack(t *testing.T) {
+	for _, first := range []bool{false, true} {
+		x := newHouse(t, true, "homeassistant", "zigbee2mqtt")
+		x.message("zigbee2mqtt/bridge/devices", zigbee, true)
+		x.message("homeassistant/switch/0x00158d0001020304/switch/config", zigbeeByHA, true)
+		x.wait(settleTime)
+		id := x.admitted().ID
+		x.send("zigbee2mqtt/plug", `{"state":"ON"}`)
+		if first {
+			x.message("zigbee2mqtt/bridge/devices", "[]", true)
+		} else {
+			x.message("homeassistant/switch/0x00158d0001020304/switch/config", "", true)
+		}
+		x.wait(time.Hour)
+		if n := x.take(); len(n.Gone) != 0 {
+			t.Errorf("%v: gone", first)
+		}
+		d := x.admitted()
+		if d.ID != id || len(d.Is.Commands) == 0 || !strings.Contains(values(d), "ON") && !strings.Contains(values(d), "on") {
+			t.Errorf("%v: %s", first, x.looks())
+		}
+		x.restart()
+		x.send("zigbee2mqtt/plug", `{"state":"OFF"}`)
+		if d := x.admitted(); d.ID != id || !strings.Contains(values(d), "OFF") && !strings.Contains(values(d), "off") {
+			t.Errorf("%v: after a restart %s", first, x.looks())
+		}
+		x.check()
+	}
+}
+
 func TestMoreReadingsAreNotAskedAbout(t *testing.T) {
 	x := newHouse(t, false, "homeassistant")
 	x.sensor("sensor", "x", `"stat_t":"s/x"`)

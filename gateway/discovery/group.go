@@ -51,7 +51,7 @@ type group struct {
 	avail    []judge     // of dev.Is.Availability
 	due      []time.Time // of readings: when they lapse
 	keys     []partKey   // blocked
-	claims   []claim     // blocked
+	blocks   []string    // blocked: identifiers
 	filters  []string    // that the index has for it
 	topics   []string    // of commands
 }
@@ -351,10 +351,10 @@ func (h *Host) forget(g *group) {
 	h.drop("device/" + string(g.id))
 }
 
-// isBlocked says whether people want to hear nothing of a part.
+// isBlocked says whether people want to hear nothing of a part, or of its device, by whatever convention.
 func (h *Host) isBlocked(p *part) bool {
 	if h.blocked[p.key] {
 		return true
 	}
-	return len(h.blockedIDs) > 0 && slices.ContainsFunc(p.is.IDs, func(id string) bool { return h.blockedIDs[claim{p.key.convention, id}] })
+	return len(h.blockedIDs) > 0 && slices.ContainsFunc(p.is.IDs, func(id string) bool { return h.blockedIDs[id] })
 }

@@ -40,7 +40,7 @@ type Host struct {
 	byID        map[ids.DeviceID]*group
 	commands    map[string][]*group // whose command topic it is, of admitted devices
 	blocked     map[partKey]bool
-	blockedIDs  map[claim]bool
+	blockedIDs  map[string]bool // identifiers
 	refused     map[partKey]convention.Refused
 	untold      map[*group]bool // that people are to be told of
 	index       *index
@@ -64,15 +64,12 @@ type Host struct {
 // partKey names a part, or a State, of a convention.
 type partKey struct{ convention, key string }
 
-// claim is an identifier as a convention says it.
-type claim struct{ convention, identifier string }
-
 // New makes an empty Host.
 func New(cfg Config) *Host {
 	h := &Host{
 		cfg: cfg, conventions: map[string]convention.Convention{}, states: map[partKey]convention.State{},
 		parts: map[partKey]*part{}, held: map[partKey]*part{}, owner: map[string]*group{}, byID: map[ids.DeviceID]*group{},
-		commands: map[string][]*group{}, blocked: map[partKey]bool{}, blockedIDs: map[claim]bool{}, refused: map[partKey]convention.Refused{},
+		commands: map[string][]*group{}, blocked: map[partKey]bool{}, blockedIDs: map[string]bool{}, refused: map[partKey]convention.Refused{},
 		untold: map[*group]bool{}, index: newIndex(), templates: map[string]compiled{}, vars: map[string]any{},
 		loaded: map[ids.DeviceID]map[string]Value{}, record: map[ids.DeviceID]record{},
 	}

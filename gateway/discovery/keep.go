@@ -76,7 +76,7 @@ type record struct {
 	Told     string            `json:"told,omitempty"`
 	Allowed  []string          `json:"allowed,omitempty"`
 	Known    []string          `json:"known,omitempty"`  // conventions
-	Claims   [][2]string       `json:"claims,omitempty"` // blocked: convention and identifier
+	Blocks   []string          `json:"blocks,omitempty"` // blocked: identifiers
 	Raised   map[string]Raised `json:"raised,omitempty"`
 	Online   Online            `json:"online,omitempty"`
 	Since    time.Time         `json:"since,omitzero"`
@@ -103,9 +103,7 @@ func (h *Host) saveGroup(g *group) {
 		for _, k := range g.keys {
 			r.Parts = append(r.Parts, [2]string{k.convention, k.key})
 		}
-		for _, c := range g.claims {
-			r.Claims = append(r.Claims, [2]string{c.convention, c.identifier})
-		}
+		r.Blocks = g.blocks
 	}
 	g.dev.ID, g.dev.Original = g.id, g.original
 	b, err := json.Marshal(r)
@@ -245,10 +243,10 @@ func (h *Host) restore(r record, loose map[partKey]*part, now time.Time) {
 			g.keys = append(g.keys, key)
 			h.blocked[key] = true
 		}
-		for _, c := range r.Claims {
-			g.claims = append(g.claims, claim{c[0], c[1]})
-			h.blockedIDs[claim{c[0], c[1]}] = true
+		for _, id := range r.Blocks {
+			h.blockedIDs[id] = true
 		}
+		g.blocks = r.Blocks
 		return
 	}
 	for _, k := range r.Parts {
