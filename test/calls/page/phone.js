@@ -8,6 +8,7 @@ const phone = {
   client: null,
   call: null, // the one that goes on, else the latest
   incoming: 0,
+  answers: false, // each call at once
   tones: null,
   picture: null,
 
@@ -20,6 +21,7 @@ const phone = {
     this.client.on("Call.incoming", (call) => {
       this.incoming += 1;
       this.take(call);
+      if (this.answers) call.answer(true, false);
     });
     const ready = new Promise((resolve) => this.client.on("sync", (state) => { if (state === "PREPARED") resolve(); }));
     await this.client.startClient({ initialSyncLimit: 10 });
@@ -70,6 +72,41 @@ const phone = {
     this.take(call);
     await (video ? call.placeVideoCall() : call.placeVoiceCall());
     return { call: call.callId };
+  },
+
+  answering({ on }) { this.answers = on; return {}; },
+
+  // Places a voice call, and tells how many milliseconds after the invite was given to the homeserver the other side is heard.
+  async first({ room }) {
+    const call = createNewMatrixCall(this.client, room);
+    this.take(call);
+    const send = this.client.sendEvent;
+    let invited = 0;
+    this.client.sendEvent = (...args) => {
+      if (args.includes("m.call.invite")) invited = performance.now();
+      return send.apply(this.client, args);
+    };
+    try {
+      const track = new Promise((resolve) => call.on("feeds_changed", () => {
+        const feed = call.getRemoteFeeds()[0];
+        if (feed?.stream.getAudioTracks().length) resolve(feed.stream);
+      }));
+      await call.placeVoiceCall();
+      const stream = await track;
+      this.attach();
+      const analyser = context.createAnalyser();
+      analyser.fftSize = 256;
+      context.createMediaStreamSource(stream).connect(analyser);
+      const samples = new Float32Array(analyser.fftSize);
+      for (const end = performance.now() + 20000; performance.now() < end;) {
+        analyser.getFloatTimeDomainData(samples);
+        if (samples.some((v) => Math.abs(v) > 0.02)) return { took: performance.now() - invited };
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+      throw new Error("nothing was heard");
+    } finally {
+      this.client.sendEvent = send;
+    }
   },
 
   async answer({ video }) { await this.call.answer(true, video); return {}; },
