@@ -281,6 +281,12 @@ func (g *Gateway) ask(b *batch, e room.Event, key ids.RoomKey, a ask, state room
 			b.change.Append = append(b.change.Append, answer(key, a.device, e.ID, ids.NewULID(g.now()), g.now(), text))
 		}
 	}
+	if why := g.notTheirs(key, e.Sender, a.device); why != "" {
+		if a.bang {
+			g.refuse(b, e, key, a, why)
+		}
+		return
+	}
 	if a.name == "help" {
 		if a.bang {
 			say(g.help(a.device, a.args, func(is *action.Action) bool { return who.forbids(state, e.Sender, is, now) == "" }))
@@ -417,7 +423,7 @@ func (g *Gateway) looked(ctx context.Context, e room.Event, key ids.RoomKey, com
 		if who.forbidsLook(state, e.Sender, is, now) != "" {
 			return
 		}
-		why := who.forbids(state, cmd.Sender, is, now) // who asked may no longer
+		why := cmp.Or(g.notTheirs(key, cmd.Sender, cmd.Device), who.forbids(state, cmd.Sender, is, now)) // who asked may no longer
 		held := false
 		if why == "" {
 			why, held = g.away(cmd)

@@ -103,7 +103,6 @@ func (g *Gateway) putPrivate(b *batch, key ids.RoomKey, r privateRoom) {
 
 // copyPrivate says in the private rooms what the devices of b say in their own. It runs in the router goroutine.
 func (g *Gateway) copyPrivate(b *batch) {
-	who := g.who.Load()
 	for _, r := range b.change.Append {
 		spoken := r.Post.Kind == lane.Text || r.Post.Kind == lane.Notice || r.Post.Kind == lane.Media
 		if r.Device == "" || !spoken || r.Key == cardKey && r.Topic == "" || r.Urgent || r.Post.RelatesTo != "" || r.Post.Replaces != "" || strings.HasPrefix(string(r.Lane), privateLane) {
@@ -111,7 +110,7 @@ func (g *Gateway) copyPrivate(b *batch) {
 		}
 		for _, key := range g.private.of(r.Device) {
 			room, _ := g.private.get(key)
-			if !who.known(room.Person) {
+			if !g.belongs(room.Person, r.Device) {
 				continue
 			}
 			c := r
@@ -128,22 +127,44 @@ func (g *Gateway) copyPrivate(b *batch) {
 	}
 }
 
-// known says whether somebody is an owner or a member.
+// known says whether somebody is an owner or a member, of some spaces alone perhaps.
 func (i identity) known(u ids.UserID) bool {
 	_, member := i.members[u]
+	for _, site := range i.sites {
+		_, here := site[u]
+		member = member || here
+	}
 	return member || i.owner(u)
 }
 
-// alone is one person with their power, if they are an owner or a member.
-func (i identity) alone(u ids.UserID) map[ids.UserID]int {
-	switch power, member := i.members[u]; {
-	case i.owner(u):
-		return map[ids.UserID]int{u: 100}
-	case member:
-		return map[ids.UserID]int{u: power}
-	default:
-		return nil
+// belongs says whether somebody is one of the people of a device.
+func (g *Gateway) belongs(u ids.UserID, device ids.DeviceID) bool {
+	at, ok := g.directory.place(device)
+	_, is := g.who.Load().people("", at.space)[u]
+	return ok && is
+}
+
+// people are whom a private room is for, with the least power that they have with one of its devices; nobody if they do not
+// belong to any.
+func (r privateRoom) people(g *Gateway) map[ids.UserID]int {
+	out := map[ids.UserID]int{}
+	for _, id := range r.Devices {
+		at, ok := g.directory.place(id)
+		power, is := g.who.Load().people("", at.space)[r.Person]
+		if old, had := out[r.Person]; ok && is && (!had || power < old) {
+			out[r.Person] = power
+		}
 	}
+	return out
+}
+
+// notTheirs says why somebody may not ask for anything of a device in a room; "" when it is no private room, or they belong to
+// the device.
+func (g *Gateway) notTheirs(key ids.RoomKey, u ids.UserID, device ids.DeviceID) string {
+	if strings.HasPrefix(string(key), privateLane) && !g.belongs(u, device) {
+		return "You are not one of the people of this device."
+	}
+	return ""
 }
 
 const privateWord = "!private"
@@ -187,7 +208,7 @@ func (g *Gateway) choosePrivate(b *batch, e room.Event, key ids.RoomKey, names [
 	own := privateKey(e.Sender)
 	had, known := g.private.get(own)
 	if len(names) == 0 && len(here) == 0 {
-		g.say(b, e, key, g.privateHelp(had))
+		g.say(b, e, key, g.privateHelp(e.Sender, had))
 		return
 	}
 	var chosen []ids.DeviceID
@@ -195,19 +216,20 @@ func (g *Gateway) choosePrivate(b *batch, e room.Event, key ids.RoomKey, names [
 	case len(names) == 1 && names[0] == "off":
 	case len(names) > 0:
 		for _, name := range names {
-			id := g.deviceNamed(name)
+			id := g.deviceNamed(e.Sender, name)
 			if id == "" {
-				g.say(b, e, key, fmt.Sprintf("There is no device “%s”. %s", brief(name), g.privateHelp(had)))
+				g.say(b, e, key, fmt.Sprintf("There is no device “%s”. %s", brief(name), g.privateHelp(e.Sender, had)))
 				return
 			}
 			chosen = append(chosen, id)
 		}
 	case strings.HasPrefix(string(key), privateLane):
-		g.say(b, e, key, g.privateHelp(had))
+		g.say(b, e, key, g.privateHelp(e.Sender, had))
 		return
 	default: // this room's devices besides
 		chosen = slices.Concat(had.Devices, here)
 	}
+	chosen = slices.DeleteFunc(chosen, func(id ids.DeviceID) bool { return !g.belongs(e.Sender, id) })
 	slices.Sort(chosen)
 	chosen = slices.Compact(chosen)
 	for _, id := range chosen {
@@ -237,13 +259,13 @@ func (g *Gateway) choosePrivate(b *batch, e room.Event, key ids.RoomKey, names [
 	g.say(b, e, key, fmt.Sprintf("Your private room is for %s now; you are invited to it. It is encrypted, and nobody but us is in it.", list(chosen)))
 }
 
-// deviceNamed finds a device by its id or its name; "" when there is none, or several have the name.
-func (g *Gateway) deviceNamed(name string) (found ids.DeviceID) {
-	if g.devices.byID[ids.DeviceID(name)] != nil {
-		return ids.DeviceID(name)
+// deviceNamed finds one of somebody's devices by its id or its name; "" when there is none, or several have the name.
+func (g *Gateway) deviceNamed(u ids.UserID, name string) (found ids.DeviceID) {
+	if id := ids.DeviceID(name); g.devices.byID[id] != nil && g.belongs(u, id) {
+		return id
 	}
 	for id, d := range g.devices.byID {
-		if strings.EqualFold(strings.ReplaceAll(d.Name, " ", "-"), name) {
+		if g.belongs(u, id) && strings.EqualFold(strings.ReplaceAll(d.Name, " ", "-"), name) {
 			if found != "" {
 				return ""
 			}
@@ -253,12 +275,13 @@ func (g *Gateway) deviceNamed(name string) (found ids.DeviceID) {
 	return found
 }
 
-func (g *Gateway) privateHelp(had privateRoom) string {
+func (g *Gateway) privateHelp(u ids.UserID, had privateRoom) string {
 	now := "You have no private room yet."
 	if len(had.Devices) > 0 {
 		now = "Your private room is for " + list(had.Devices) + "."
 	}
-	return now + " “!private DEVICE …” makes it one for those devices, “!private off” silences it. Devices: " + list(slices.Sorted(maps.Keys(g.devices.byID))) + "."
+	theirs := slices.DeleteFunc(slices.Sorted(maps.Keys(g.devices.byID)), func(id ids.DeviceID) bool { return !g.belongs(u, id) })
+	return now + " “!private DEVICE …” makes it one for those devices, “!private off” silences it. Devices: " + list(theirs) + "."
 }
 
 // say answers, unless whoever sent e asks too much. It runs in the router goroutine.

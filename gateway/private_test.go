@@ -179,6 +179,106 @@ func TestWhoGetsAPrivateRoom(t *testing.T) {
 	})
 }
 
+// A device that was removed is in nobody's choice any more.
+func TestAPrivateRoomOfARemovedDevice(t *testing.T) {
+	inPrivateWorld(t, nil, func(w *world) {
+		w.says("@bob:x", "!chat", "!private lamp")
+		if err := w.g.RemoveDevice(w.t.Context(), "lamp"); err != nil {
+			t.Fatal(err)
+		}
+		w.says("@bob:x", w.roomNamed("Front door"), "!private")
+		if said := strings.Join(w.in(w.roomNamed("Front door")), "\n"); !strings.Contains(said, "Your private room is for door now") {
+			t.Errorf("said %s", said)
+		}
+	})
+}
+
+// Who belongs to some spaces alone has a private room for their devices, and may there what they may in those.
+func TestThePrivateRoomOfSomebodyOfASite(t *testing.T) {
+	rules := []RuleSpec{
+		{Topic: "{site}/{device}", Device: "{device}", Space: "{site}", Class: door.Class, Commands: []CommandSpec{
+			{Name: "on", Topic: "{site}/{device}/set", Payload: "ON", Grade: Operate}, {Name: "ask", Topic: "{site}/{device}/get", Payload: "?", Grade: Read},
+		}},
+	}
+	people := func() People {
+		return People{Sites: map[string]map[ids.UserID]int{"Home": {"@carl:x": 25, "@dora:x": 0}, "Garage": {"@dora:x": 50}}}
+	}
+	inWorld(t, rules, func(w *world) {
+		before := w.change
+		w.change = func(cfg *Config) {
+			if before != nil {
+				before(cfg)
+			}
+			cfg.Private, cfg.Encryption, cfg.People = true, EncryptionAllow, people()
+		}
+		w.matrix.state.Members = map[ids.UserID]string{"@carl:x": "join"}
+		w.restart(rules)
+		for _, name := range []string{"Home/lamp", "Garage/gate"} {
+			w.publish(name, "1")
+		}
+		w.invites("@carl:x", "!carl", true)
+		w.says("@carl:x", "!carl", "!private gate")
+		if said := strings.Join(w.in("!carl"), "\n"); !strings.Contains(said, "There is no device “gate”") || !strings.Contains(said, "Devices: lamp.") {
+			t.Errorf("of another site: %s", said)
+		}
+		w.says("@carl:x", "!carl", "!private lamp")
+		if said := strings.Join(w.in("!carl"), "\n"); !strings.Contains(said, "Your private room is for lamp now") {
+			t.Errorf("said %s", said)
+		}
+		own := w.g.rooms.have(privateKey("@carl:x"))
+		w.publish("Home/lamp", "2")
+		w.publish("Garage/gate", "2")
+		if got := w.in(string(own.Room)); len(got) != 1 || own.Power["@carl:x"] != 25 {
+			t.Errorf("in carl's room %q, power %v", got, own.Power)
+		}
+
+		// Dora may do more in one place than in the other: her room has the lesser of the two.
+		w.matrix.state.Members = map[ids.UserID]string{"@dora:x": "join"}
+		w.invites("@dora:x", "!dora", true)
+		w.says("@dora:x", "!dora", "!private gate")
+		w.in("!dora")
+		if p := w.g.rooms.have(privateKey("@dora:x")).Power; p["@dora:x"] != 50 {
+			t.Errorf("dora has %v", p)
+		}
+		w.says("@dora:x", "!dora", "!private gate lamp")
+		w.in("!dora")
+		hers := w.g.rooms.have(privateKey("@dora:x"))
+		if hers.Power["@dora:x"] != 0 {
+			t.Errorf("dora has %v", hers.Power)
+		}
+
+		// Who does not belong to a device any more hears nothing of it, and asks it for nothing.
+		p := people()
+		p.Sites["Garage"]["@carl:x"] = 25
+		delete(p.Sites["Home"], "@carl:x")
+		delete(p.Sites["Garage"], "@dora:x")
+		if err := w.g.Reload(w.t.Context(), mustRules(t, rules), p, nil); err != nil {
+			t.Fatal(err)
+		}
+		n, m := len(w.in(string(own.Room))), len(w.in(string(hers.Room)))
+		w.publish("Home/lamp", "3")
+		w.publish("Garage/gate", "3")
+		if got := w.in(string(own.Room))[n:]; len(got) != 0 {
+			t.Errorf("carl hears %q", got)
+		}
+		if got := w.in(string(hers.Room))[m:]; len(got) != 1 || !strings.Contains(got[0], "lamp") {
+			t.Errorf("dora hears %q", got)
+		}
+		w.matrix.state.Members, w.matrix.state.Encrypted = map[ids.UserID]string{"@carl:x": "join", "@dora:x": "join"}, true
+		for _, ask := range []string{"!ask", "!status", "!help"} {
+			n := len(w.in(string(own.Room)))
+			w.sealed(text("@carl:x", string(own.Room), ask), room.Known)
+			if got := strings.Join(w.in(string(own.Room))[n:], "\n"); !strings.Contains(got, "not one of the people of this device") || len(w.devices.list()) != 0 {
+				t.Errorf("%s: said %q, published %q", ask, got, w.devices.list())
+			}
+		}
+		w.sealed(text("@dora:x", string(hers.Room), "!lamp ask"), room.Known)
+		if got := w.devices.list(); len(got) != 1 {
+			t.Errorf("published %q", got)
+		}
+	})
+}
+
 // A device whose room is encrypted is called through the bot, in an encrypted chat.
 func TestCallsInEncryptedRooms(t *testing.T) {
 	calls := &callBook{}

@@ -198,7 +198,7 @@ func (p *provisioner) ensure(ctx context.Context, key ids.RoomKey, device ids.De
 	w := who.want(key, name, space, parent, ghost)
 	w.Encrypt = encrypt
 	if own, ok := p.g.private.get(key); ok {
-		w.People = who.alone(own.Person)
+		w.People = own.people(p.g)
 	}
 	if strings.HasPrefix(string(key), "device/") && !encrypt && !p.have(key).Sealed && !p.g.sealed.has(key) {
 		w.Topic, w.Avatar = at.about, at.kind // readable also where messages are not
