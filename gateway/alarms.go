@@ -235,7 +235,7 @@ func (g *Gateway) Alarms(ctx context.Context) ([]Alarm, error) {
 func announcedAlarms(f *discovery.Device) (out []RaisedAlarm) {
 	for name, a := range f.Alarms {
 		text, _ := media.Text([]byte(a.Text), maxText)
-		out = append(out, RaisedAlarm{Text: cmp.Or(text, name), Since: a.Since})
+		out = append(out, RaisedAlarm{Text: cmp.Or(text, title(name)), Since: a.Since})
 	}
 	for _, a := range f.Is.Alarms {
 		if v := f.Values[a.Reading]; v.Known && slices.Contains(a.Is, v.Text) {

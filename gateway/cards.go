@@ -286,8 +286,11 @@ func (g *Gateway) cardGone(b *batch, event ids.EventID) {
 	c.touch(e.id, true, g.now())
 }
 
-// maxStatus is how many readings !status lists.
-const maxStatus = 150
+// !status lists at most so many readings, and fewer where text and HTML would have more bytes than an event holds.
+const (
+	maxStatus      = 150
+	maxStatusBytes = 32 << 10
+)
 
 // status is everything that is known of a device, as text and HTML.
 func (g *Gateway) status(id ids.DeviceID) (text, html string) {
@@ -295,8 +298,12 @@ func (g *Gateway) status(id ids.DeviceID) (text, html string) {
 	if d == nil {
 		return "Nothing is known of this device.", ""
 	}
-	v.Most = maxStatus
-	t := card.Render(v, g.now(), g.who.Load().zone)
+	var t card.Text
+	for v.Most = maxStatus; v.Most > 0; v.Most /= 2 {
+		if t = card.Render(v, g.now(), g.who.Load().zone); len(t.Plain)+len(t.HTML) <= maxStatusBytes {
+			break
+		}
+	}
 	return t.Plain, t.HTML
 }
 

@@ -304,7 +304,7 @@ func (g *Gateway) happened(b *batch, e *discovery.EventNews, name string, now ti
 	}
 	text, _ := media.Text([]byte(e.Text), maxText)
 	if text == "" {
-		text = e.Name
+		text = title(e.Name)
 	}
 	r.Post = lane.Post{Kind: lane.Text, Text: text, Values: map[string]string{"event": e.Name}}
 	b.change.Append = append(b.change.Append, r)
@@ -320,7 +320,7 @@ func (g *Gateway) alarmed(b *batch, a *discovery.AlarmNews, name string, now tim
 		name = ""
 	}
 	text, _ := media.Text([]byte(a.Text), maxText)
-	b.change.Append = append(b.change.Append, g.alarmRecord(a.ID, d.Room, name, a.Name, cmp.Or(text, a.Name), a.Raised, now))
+	b.change.Append = append(b.change.Append, g.alarmRecord(a.ID, d.Room, name, a.Name, cmp.Or(text, title(a.Name)), a.Raised, now))
 }
 
 // seldom makes r one of those of which the room sees the latest now and then.

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"regexp"
@@ -149,6 +150,125 @@ func TestHostileNames(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestHostileText: nothing that a device says anywhere is markup, a link to a person, or a mention.
+func TestHostileText(t *testing.T) {
+	const evil = "<b>x</b> @room @alice:x https://matrix.to/#/@alice:x [a](b)\u202e\nline"
+	quoted := strings.NewReplacer(`"`, `\"`, "\n", `\n`).Replace(evil)
+	finding(t, true, nil, func(w *world) {
+		announced := func(component, object, keys string) {
+			w.announces("homeassistant/"+component+"/"+object+"/config", fmt.Sprintf(`{"name":"%s %s","uniq_id":"%s %s",%s,"dev":{"ids":["evil"],"name":"%s","mf":"%s","mdl":"%s","sw":"%s","sa":"%s"}}`,
+				object, quoted, object, quoted, keys, quoted, quoted, quoted, quoted, quoted))
+		}
+		announced("sensor", "number", `"stat_t":"evil/n","unit_of_meas":"`+quoted+`"`)
+		announced("sensor", "text", `"stat_t":"evil/t"`)
+		announced("binary_sensor", "smoke", `"stat_t":"evil/s","dev_cla":"smoke"`)
+		announced("binary_sensor", "odd", `"stat_t":"evil/o","pl_on":"`+quoted+`"`)
+		announced("event", "event", `"stat_t":"evil/e","evt_typ":["`+quoted+`"]`)
+		announced("select", "select", `"stat_t":"evil/l","cmd_t":"evil/l/set","ops":["`+quoted+`","other"]`)
+		announced("number", "set", `"stat_t":"evil/m","cmd_t":"evil/m/set","unit_of_meas":"`+quoted+`"`)
+		announced("sensor", "bad", `"stat_t":"evil/b","val_tpl":"{{ states('`+quoted+`') }}"`)
+		settle()
+		for _, m := range [][2]string{{"evil/n", "1"}, {"evil/m", "1"}, {"evil/t", evil}, {"evil/s", "ON"}, {"evil/o", evil}, {"evil/e", `{"event_type":"` + quoted + `"}`}, {"evil/l", evil}} {
+			w.publish(m[0], m[1])
+		}
+		carded()
+		room := w.theRoom()
+		n := len(w.ids())
+		for _, says := range []string{"!help", "!status", "!commands", "!x" + evil, "!select " + evil, "!set " + evil, "!select nonsense", "!set 1"} {
+			w.says("@alice:x", room, says)
+		}
+		w.announces(haLock("evil2", evil, "lamps/evil"))
+		settle()
+		w.announces("homeassistant/switch/e/config", fmt.Sprintf(`{"name":"Evil","uniq_id":"e","cmd_t":"lamps/evil/set","dev":{"ids":["e"],"name":"%s too"}}`, quoted)) // asked about, as it claims a topic
+		settle()
+		w.about("A new device")
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		w.matrix.mu.Lock()
+		defer w.matrix.mu.Unlock()
+		texts := map[string]string{}
+		for _, p := range w.matrix.posts {
+			texts[fmt.Sprintf("%s of %s", p.Post.Kind, p.ID)] = p.Post.Text
+			texts[fmt.Sprintf("HTML of %s", p.ID)] = p.Post.HTML
+			for _, u := range p.Post.Mentions {
+				if u != "@alice:x" && u != "@bob:x" || p.Class < 3 {
+					t.Errorf("%+v mentions %s", p, u)
+				}
+			}
+		}
+		if n != 1 || len(texts) < 20 {
+			t.Errorf("%d devices, %d texts", n, len(texts))
+		}
+		for what, text := range texts {
+			for _, bad := range []string{"@room", "matrix.to", "\u202e"} {
+				if strings.Contains(text, bad) {
+					t.Errorf("%s has %q: %q", what, bad, text)
+				}
+			}
+			if strings.HasPrefix(what, "HTML") && strings.Contains(text, "<b>") {
+				t.Errorf("%s: %q", what, text)
+			}
+		}
+	})
+}
+
+// TestHostileSizes: what is said of the largest device there can be fits into an event, which has 65 536 bytes, and an edit says
+// everything twice.
+func TestHostileSizes(t *testing.T) {
+	finding(t, true, nil, func(w *world) {
+		long := strings.Repeat("“loooong” & wide ", 50)
+		options := `"` + long[:50] + `","` + long[:48] + `"`
+		for i := range 300 {
+			component, keys := "sensor", fmt.Sprintf(`"unit_of_meas":%q`, "<°C & more>")
+			switch {
+			case i%3 == 1:
+				component, keys = "select", fmt.Sprintf(`"cmd_t":"big/%d/set","ops":[%s]`, i, options)
+			case i%3 == 2:
+				component, keys = "number", fmt.Sprintf(`"cmd_t":"big/%d/set","min":-1e9,"max":1e9,"unit_of_meas":"<°C & more>"`, i)
+			}
+			if err := w.g.Deliver(w.t.Context(), message(fmt.Sprintf("homeassistant/%s/b%d/config", component, i),
+				fmt.Sprintf(`{"name":"%d %s","uniq_id":"b%d","stat_t":"big/%d",%s,"dev":{"ids":["big"],"name":"%s","mf":"%s","mdl":"%s"}}`, i, long, i, i, keys, long, long, long))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		settle()
+		for i := range 300 {
+			w.publish(fmt.Sprintf("big/%d", i), strings.Repeat("value & ", 100))
+		}
+		carded()
+		room := w.theRoom()
+		for _, says := range []string{"!help", "!status", "!commands", "!nonsense", "!help set"} {
+			w.says("@alice:x", room, says)
+		}
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		is := w.g.found(w.ids()[0]).Is
+		w.matrix.mu.Lock()
+		defer w.matrix.mu.Unlock()
+		if len(is.Readings) < 250 || len(is.Commands) < 150 {
+			t.Errorf("only %d readings and %d commands", len(is.Readings), len(is.Commands))
+		}
+		for _, p := range w.matrix.posts {
+			size := jsonBytes(t, p.Post.Text) + jsonBytes(t, p.Post.HTML)
+			if p.Key == cardKey {
+				size *= 2
+			}
+			if size > 56<<10 {
+				t.Errorf("%s %.40q: %d", p.Key, p.Post.Text, size)
+			}
+		}
+	})
+}
+
+func jsonBytes(t *testing.T, s string) int {
+	t.Helper()
+	b, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(b)
 }
 
 // TestHostileClaims: what a stranger's announcement says of the good lamp's identifiers, topics and entities changes nothing

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gatepost/gatepost/gateway/action"
+	"github.com/gatepost/gatepost/gateway/media"
 	"github.com/gatepost/gatepost/internal/ids"
 	"github.com/gatepost/gatepost/mqtt/convention"
 )
@@ -186,7 +187,7 @@ func (g *Gateway) prepare(a ask) (*Command, *action.Action, error) {
 	id := g.commands.newID(g.now())
 	o, err := is.Order(args, strings.ToLower(id), g.now())
 	if err != nil {
-		return nil, nil, refusal{err, upper(err.Error()) + "."}
+		return nil, nil, refusal{err, media.NoMentions(upper(err.Error()) + ".")}
 	}
 	c := &Command{
 		ID: id, Device: a.device, Name: is.Name, Args: o.Args, Secret: o.Secret, Topic: o.Topic, QoS: is.QoS, Retain: is.Retain, Repeat: is.Repeat,
@@ -219,7 +220,7 @@ func (g *Gateway) help(id ids.DeviceID, word string, may func(*action.Action) bo
 			more++
 		}
 	}
-	return action.Help(title(d.Name), word, list, more)
+	return media.NoMentions(action.Help(title(d.Name), word, list, more)) // labels and words are the device's own
 }
 
 // So many of the latest commands of a device are told.

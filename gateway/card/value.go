@@ -24,11 +24,17 @@ func Value(r *convention.Reading, text string) string {
 			text = strconv.FormatFloat(f, 'f', min(r.Precision, 6), 64)
 		}
 	}
-	text, _ = media.Text([]byte(strings.ReplaceAll(text, "\n", " ")), maxValue)
+	text = line(text)
 	if r.Unit != "" && r.Kind == convention.Number {
-		text += " " + r.Unit
+		text += " " + line(r.Unit)
 	}
 	return text
+}
+
+// line is somebody else's text as part of a line.
+func line(s string) string {
+	s, _ = media.Text([]byte(strings.ReplaceAll(s, "\n", " ")), maxValue)
+	return s
 }
 
 // onOff says what on and off mean for what is measured.
@@ -58,5 +64,5 @@ func onOff(r *convention.Reading, text string) string {
 	case r.Off:
 		return words[1]
 	}
-	return text
+	return line(text)
 }
