@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -26,11 +27,13 @@ type CallRoom struct {
 	Person ids.UserID   `json:"person"`
 	Self   ids.UserID   `json:"self"`                // as whom we are in it
 	Sealed bool         `json:"encrypted,omitempty"` // the bot is the party, since a ghost can't encrypt
+	Since  time.Time    `json:"since,omitzero"`      // when it became one
 }
 
 const (
 	spaceCallRooms = "call_rooms" // of the store, by room id
 	maxCallRooms   = 10_000
+	chatsEach       = 4       // call rooms of one person with one device; who makes more loses the oldest
 	callLane       = "call/" // and the room id: the lane of a call room
 )
 
@@ -60,16 +63,18 @@ func (c *callRooms) get(id ids.RoomID) (CallRoom, bool) {
 	return at, ok
 }
 
-// of finds the room of a device and a person, encrypted or not.
-func (c *callRooms) of(device ids.DeviceID, person ids.UserID, sealed bool) (CallRoom, bool) {
+// of lists the rooms of a device and a person, the latest first.
+func (c *callRooms) of(device ids.DeviceID, person ids.UserID) []CallRoom {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	var list []CallRoom
 	for _, at := range c.byRoom {
-		if at.Device == device && at.Person == person && at.Sealed == sealed {
-			return at, true
+		if at.Device == device && at.Person == person {
+			list = append(list, at)
 		}
 	}
-	return CallRoom{}, false
+	slices.SortFunc(list, func(a, b CallRoom) int { return cmp.Or(b.Since.Compare(a.Since), cmp.Compare(a.Room, b.Room)) })
+	return list
 }
 
 func (c *callRooms) full() bool {
@@ -90,8 +95,9 @@ func (c *callRooms) drop(id ids.RoomID) {
 	delete(c.byRoom, id)
 }
 
-// keepCallRoom records a call room.
-func (g *Gateway) keepCallRoom(at CallRoom) error {
+// keepCallRoom records a call room, from now on.
+func (g *Gateway) keepCallRoom(at *CallRoom) error {
+	at.Since = g.now()
 	v, err := json.Marshal(at)
 	if err != nil {
 		return err
@@ -99,7 +105,7 @@ func (g *Gateway) keepCallRoom(at CallRoom) error {
 	if err := g.commit(lane.Change{Put: []lane.Item{{Space: spaceCallRooms, Key: string(at.Room), Value: v}}}); err != nil {
 		return err
 	}
-	g.callRooms.put(at)
+	g.callRooms.put(*at)
 	return nil
 }
 
@@ -288,9 +294,15 @@ func (g *Gateway) called(ctx context.Context, e room.Event) func(*batch) {
 		return nothing
 	}
 	may := false
-	if e.Type == "m.call.invite" {
-		if may = e.Sender == at.Person && g.mayRing(ctx, at); ctx.Err() != nil {
+	if e.Sender == at.Person && (e.Type == "m.call.invite" || e.Type == "m.call.answer") {
+		fit := g.mayRing(ctx, at)
+		if ctx.Err() != nil {
 			return nil
+		}
+		may = fit && e.Type == "m.call.invite"
+		if !fit && e.Type == "m.call.answer" { // it rang while they had the right, and rings until its time is over
+			g.log.Warn("who answers a call may not any more", logkey.Room, string(at.Room), logkey.User, string(e.Sender))
+			return nothing
 		}
 	}
 	age := g.now().Sub(e.Received)
@@ -327,6 +339,8 @@ func unfitForCalls(state room.State, at CallRoom) string {
 		return "it is not encrypted"
 	case state.JoinRule != "invite" && state.JoinRule != "knock":
 		return "others can join"
+	case state.WorldReadable:
+		return "others can read it"
 	}
 	for u, m := range state.Members {
 		if (m == "join" || m == "invite") && u != at.Person && u != at.Self {
@@ -343,12 +357,15 @@ func (g *Gateway) invitedToCall(ctx context.Context, e room.Event, self ids.User
 	if !ok || g.cfg.Calls == nil || !g.mayCall(e.Sender, device) || g.callRooms.full() {
 		return
 	}
-	if home, ok := g.directory.place(device); ok && g.encryption(home.room) == EncryptionRequire {
-		g.log.Info("a chat that is not encrypted is no place for calls", logkey.Room, string(e.Room), logkey.Device, device)
-		return
-	}
 	at := CallRoom{Room: e.Room, Device: device, Person: e.Sender, Self: self}
 	log := g.log.With(logkey.Room, string(e.Room), logkey.Device, device)
+	if home, ok := g.directory.place(device); ok && g.encryption(home.room) == EncryptionRequire {
+		log.Info("a chat is no place for calls", logkey.Reason, "it is not encrypted, or with a user who can't encrypt")
+		if err := g.matrix.Leave(ctx, e.Room, self); err != nil { // the person sees that the invitation is refused
+			log.Warn("an invitation to a chat could not be refused", logkey.Error, err)
+		}
+		return
+	}
 	if err := g.matrix.Join(ctx, e.Room, self); err != nil {
 		log.Warn("an invitation to a chat could not be followed", logkey.Error, err)
 		return
@@ -359,9 +376,11 @@ func (g *Gateway) invitedToCall(ctx context.Context, e room.Event, self ids.User
 	case err != nil:
 		log.Warn("a chat's state can't be read", logkey.Error, err)
 	case why == "":
-		if err = g.keepCallRoom(at); err != nil {
+		if err = g.keepCallRoom(&at); err != nil {
 			log.Error("a call room could not be recorded", logkey.Error, err)
+			return
 		}
+		g.thinCallRooms(ctx, at)
 		return
 	case state.Encrypted:
 		g.matrix.Decline(ctx, e.Room, self)
@@ -370,6 +389,34 @@ func (g *Gateway) invitedToCall(ctx context.Context, e room.Event, self ids.User
 		log.Warn("a chat could not be left", logkey.Error, err)
 	}
 	log.Info("a chat is no place for calls", logkey.Reason, why)
+}
+
+// thinCallRooms leaves the oldest chats of a person with a device who made too many.
+func (g *Gateway) thinCallRooms(ctx context.Context, at CallRoom) {
+	list := g.callRooms.of(at.Device, at.Person)
+	for _, old := range list[min(len(list), chatsEach):] {
+		if err := g.dropCallRoom(ctx, old); err != nil {
+			g.log.Warn("a chat could not be given up", logkey.Room, string(old.Room), logkey.Error, err)
+			return
+		}
+		if err := g.matrix.Leave(ctx, old.Room, old.Self); err != nil {
+			g.log.Warn("a chat could not be left", logkey.Room, string(old.Room), logkey.Error, err)
+		}
+	}
+}
+
+// dropCallRoom ends the calls of a call room, which is none any more.
+func (g *Gateway) dropCallRoom(ctx context.Context, at CallRoom) error {
+	if g.cfg.Calls != nil {
+		if err := g.cfg.Calls.Left(ctx, at); err != nil {
+			return err
+		}
+	}
+	if err := g.commit(lane.Change{Put: []lane.Item{{Space: spaceCallRooms, Key: string(at.Room)}}}); err != nil {
+		return err
+	}
+	g.callRooms.drop(at.Room)
+	return nil
 }
 
 // phoneOfUser is the device that a user of ours speaks for in calls; in account mode the bot speaks for the only one.
@@ -402,19 +449,10 @@ func (g *Gateway) callRoomChanged(ctx context.Context, e room.Event) error {
 	if json.Unmarshal(e.Content, &c) != nil || c.Membership != "leave" && c.Membership != "ban" || user != at.Person && user != at.Self {
 		return nil
 	}
-	if g.cfg.Calls != nil {
-		if err := g.cfg.Calls.Left(ctx, at); err != nil {
-			return err
-		}
-	}
-	if err := g.commit(lane.Change{Put: []lane.Item{{Space: spaceCallRooms, Key: string(at.Room)}}}); err != nil {
-		return err
-	}
-	g.callRooms.drop(at.Room)
-	return nil
+	return g.dropCallRoom(ctx, at)
 }
 
-// CallRoomFor finds or makes the room where a device calls a person. A crash between the making and the record leaves an
+// CallRoomFor finds or makes the room where a device calls a person: the latest that is fit for calls still. A crash between the making and the record leaves an
 // empty chat behind, no more. The error is for the log; it says what the homeserver refused.
 func (g *Gateway) CallRoomFor(ctx context.Context, device ids.DeviceID, person ids.UserID) (CallRoom, error) {
 	who := g.who.Load()
@@ -422,7 +460,18 @@ func (g *Gateway) CallRoomFor(ctx context.Context, device ids.DeviceID, person i
 		return CallRoom{}, fmt.Errorf("%s may not be called: neither an owner nor a member with power %d", person, Operate.Power())
 	}
 	sealed := g.callsSealed(device)
-	if at, ok := g.callRooms.of(device, person, sealed); ok {
+	for _, at := range g.callRooms.of(device, person) {
+		if at.Sealed != sealed {
+			continue
+		}
+		state, err := g.matrix.State(ctx, at.Room, at.Self)
+		if err != nil {
+			return CallRoom{}, fmt.Errorf("the state of the call room %s: %w", at.Room, err)
+		}
+		if why := unfitForCalls(state, at); why != "" {
+			g.log.Warn("a chat is no place for calls any more", logkey.Room, string(at.Room), logkey.Device, device, logkey.Reason, why)
+			continue
+		}
 		return at, nil
 	}
 	if g.callRooms.full() {
@@ -448,7 +497,11 @@ func (g *Gateway) CallRoomFor(ctx context.Context, device ids.DeviceID, person i
 	if err != nil {
 		return CallRoom{}, fmt.Errorf("call room: %w", err)
 	}
-	return at, g.keepCallRoom(at)
+	if err := g.keepCallRoom(&at); err != nil {
+		return CallRoom{}, err
+	}
+	g.thinCallRooms(ctx, at)
+	return at, nil
 }
 
 // callsSealed says whether calls of a device are made in encrypted rooms: where its own room is one.

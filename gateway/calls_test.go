@@ -94,6 +94,7 @@ func TestWhoRings(t *testing.T) {
 		"a room of a space":          {sender: "@alice:x", state: func(s *room.State) { s.JoinRule = "restricted" }},
 		"a room with somebody else":  {sender: "@alice:x", state: func(s *room.State) { s.Members["@bob:x"] = "join" }},
 		"a room that waits for more": {sender: "@alice:x", state: func(s *room.State) { s.Members["@bob:x"] = "invite" }},
+		"a room that anybody reads":  {sender: "@alice:x", state: func(s *room.State) { s.WorldReadable = true }},
 		"an encrypted room":          {sender: "@alice:x", state: func(s *room.State) { s.Encrypted = true }},
 		"somebody of long ago":       {sender: "@alice:x", age: time.Hour, want: true}, // whether it is too late the call itself decides
 	} {
@@ -122,6 +123,89 @@ func TestWhoWasAMemberDoesNotRing(t *testing.T) {
 		}
 		if _, err := w.g.CallRoomFor(w.t.Context(), "porch", "@alice:x"); err == nil {
 			t.Error("they are called")
+		}
+	})
+}
+
+// Who lost the right while it rang does not get through, nor into a chat that is not one of two any more.
+func TestWhoAnswers(t *testing.T) {
+	answer := room.Event{Type: "m.call.answer", Sender: "@alice:x", Content: []byte(`{"call_id":"C1"}`)}
+	for name, change := range map[string]func(w *world){
+		"":                         func(*world) {},
+		"not a member any more":    func(w *world) { w.g.setPeople(People{Members: map[ids.UserID]int{"@alice:x": 0}}, nil) },
+		"somebody else came":       func(w *world) { w.setState(true, func(s *room.State) { s.Members["@bob:x"] = "join" }) },
+		"the room became public":   func(w *world) { w.setState(true, func(s *room.State) { s.JoinRule = "public" }) },
+		"it became world-readable": func(w *world) { w.setState(true, func(s *room.State) { s.WorldReadable = true }) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inChat(t, nil, func(w *world, calls *bellboy, chat ids.RoomID) {
+				change(w)
+				answer.Room = chat
+				w.event(answer)
+				if got := calls.take(); (len(got) == 1) != (name == "") {
+					t.Errorf("calls are told %q", got)
+				}
+			})
+		})
+	}
+}
+
+// called says whether the homeserver was asked for that.
+func (w *world) called(call string) bool {
+	w.matrix.mu.Lock()
+	defer w.matrix.mu.Unlock()
+	return slices.Contains(w.matrix.calls, call)
+}
+
+// Where nothing readable may be sent, a chat with a ghost, which can't encrypt, is refused.
+func TestAChatWhereAllIsEncrypted(t *testing.T) {
+	inChat(t, func(c *Config) { c.Encryption = EncryptionRequire }, func(w *world, _ *bellboy, _ ids.RoomID) {
+		ghost := "@gatepost_porch:x"
+		w.event(room.Event{Type: "m.room.member", Sender: "@alice:x", Room: "!own", StateKey: &ghost, Content: []byte(`{"membership":"invite","is_direct":true}`)})
+		if !w.called("leave !own "+ghost) || w.called("join !own "+ghost) {
+			t.Error("the invitation is not refused")
+		}
+	})
+}
+
+// A device rings in the latest chat of two, and in a new one when none is fit any more.
+func TestWhereADeviceRings(t *testing.T) {
+	inChat(t, nil, func(w *world, calls *bellboy, chat ids.RoomID) {
+		alone := func(s *room.State) {
+			s.Members = map[ids.UserID]string{"@alice:x": "join", "@gatepost_porch:x": "join"}
+		}
+		want := func(room ids.RoomID) {
+			t.Helper()
+			if at, err := w.g.CallRoomFor(w.t.Context(), "porch", "@alice:x"); err != nil || at.Room != room {
+				t.Errorf("the next call is in %q, %v; want %q", at.Room, err, room)
+			}
+		}
+		want(chat)
+		ghost := "@gatepost_porch:x"
+		var left []ids.RoomID
+		for i := range chatsEach + 1 {
+			time.Sleep(time.Second)
+			own := ids.RoomID(fmt.Sprintf("!own%d", i))
+			w.setState(true, alone)
+			w.event(room.Event{Type: "m.room.member", Sender: "@alice:x", Room: own, StateKey: &ghost, Content: []byte(`{"membership":"invite","is_direct":true}`)})
+			want(own)
+			left = append(left, own)
+		}
+		if n := len(w.g.callRooms.byRoom); n != chatsEach {
+			t.Errorf("%d chats of one person", n)
+		}
+		if got := calls.take(); len(got) != 2 {
+			t.Errorf("calls are told %q", got)
+		}
+		for _, id := range []ids.RoomID{chat, left[0]} {
+			if !w.called(fmt.Sprintf("leave %s %s", id, ghost)) {
+				t.Errorf("%s is not left", id)
+			}
+		}
+		w.setState(true, func(s *room.State) { s.JoinRule = "public" })
+		at, err := w.g.CallRoomFor(w.t.Context(), "porch", "@alice:x")
+		if err != nil || at.Room == chat || slices.Contains(left, at.Room) {
+			t.Errorf("it rings in %q, which anybody can join; %v", at.Room, err)
 		}
 	})
 }

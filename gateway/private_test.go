@@ -297,6 +297,7 @@ func TestCallsInEncryptedRooms(t *testing.T) {
 		if err != nil || at.Self != "@gatepost:x" || !at.Sealed || !w.matrix.encrypted[at.Room] {
 			t.Fatalf("call room %+v, %v", at, err)
 		}
+		w.setState(true, func(s *room.State) { s.Encrypted = true })
 		if again, err := w.g.CallRoomFor(t.Context(), "door", "@alice:x"); err != nil || again != at {
 			t.Errorf("another call room: %+v, %v", again, err)
 		}

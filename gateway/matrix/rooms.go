@@ -304,6 +304,8 @@ func roomState(events []object) room.State {
 			s.JoinRule = content.text("join_rule")
 		case "m.room.encryption":
 			s.Encrypted = true
+		case "m.room.history_visibility":
+			s.WorldReadable = content.text("history_visibility") == "world_readable"
 		case "m.room.power_levels":
 			levels = true
 			for user, raw := range content.object("users") {

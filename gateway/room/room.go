@@ -36,15 +36,16 @@ type Found struct {
 
 // State is what decides whether a command may run in a room. Read from the homeserver and kept up to date by events.
 type State struct {
-	JoinRule     string
-	Version      string
-	Encrypted    bool
-	Creators     []ids.UserID // room version 12: their level is above all others
-	Users        map[ids.UserID]int
-	UsersDefault int
-	Members      map[ids.UserID]string // membership by user: join, invite, leave, ban, knock
-	Creator      ids.UserID            // who made the room
-	Predecessor  ids.RoomID            // the room that this one says it replaces; "" none
+	JoinRule      string
+	Version       string
+	Encrypted     bool
+	WorldReadable bool         // anybody reads what is said, without being in it
+	Creators      []ids.UserID // room version 12: their level is above all others
+	Users         map[ids.UserID]int
+	UsersDefault  int
+	Members       map[ids.UserID]string // membership by user: join, invite, leave, ban, knock
+	Creator       ids.UserID            // who made the room
+	Predecessor   ids.RoomID            // the room that this one says it replaces; "" none
 }
 
 // Level is the power level of user (Client-Server API, m.room.power_levels).
