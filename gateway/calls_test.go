@@ -251,3 +251,29 @@ func TestWhatADeviceSaysOfCalls(t *testing.T) {
 		w.want(from, "!1 @gatepost_porch:x text button: pressed") // a bell is an event too
 	})
 }
+
+// A topic is one device's; who comes later is told once.
+func TestATopicOfCallsBelongsToOne(t *testing.T) {
+	p := newPhones()
+	if taken := p.put(Phone{Device: "porch", Prefix: "porch", Ring: "bell"}); taken != nil {
+		t.Errorf("%q are taken", taken)
+	}
+	if taken := p.put(Phone{Device: "yard", Prefix: "yard", Ring: "bell"}); !slices.Equal(taken, []string{"bell"}) {
+		t.Errorf("%q are taken", taken)
+	}
+	thief := Phone{Device: "thief", Prefix: "porch"}
+	if taken := p.put(thief); !slices.Equal(taken, []string{"porch/call/out"}) {
+		t.Errorf("%q are taken", taken)
+	}
+	if taken := p.put(thief); taken != nil {
+		t.Errorf("%q are told twice", taken)
+	}
+	if _, ok := p.get("thief"); ok {
+		t.Error("the thief can be called")
+	}
+	for topic, device := range map[string]ids.DeviceID{"porch/call/out": "porch", "yard/call/out": "yard", "bell": "porch"} {
+		if at, ok := p.topic(topic); !ok || at.device != device {
+			t.Errorf("%s is %v's", topic, at)
+		}
+	}
+}

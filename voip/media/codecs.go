@@ -74,6 +74,14 @@ func sharedCodecs(tracks []Track, offer string) ([][]payload, error) {
 	return out, nil
 }
 
+// takesVideo says whether a description has a section of video that is not refused.
+func takesVideo(text string) bool {
+	var s sdp.SessionDescription
+	return s.UnmarshalString(text) == nil && slices.ContainsFunc(s.MediaDescriptions, func(m *sdp.MediaDescription) bool {
+		return m.MediaName.Media == "video" && m.MediaName.Port.Value != 0
+	})
+}
+
 // shared is the best of ours that is theirs; where several of theirs are the same format, the one with the most alike
 // parameters.
 func shared(ours []Codec, theirs []payload) (payload, bool) {

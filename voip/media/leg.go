@@ -195,7 +195,7 @@ func (l *Leg) perform(e voip.Effect) error {
 			return err
 		}
 		if !l.shares() {
-			return l.nothingShared()
+			return l.nothingShared(e.Answer.SDP)
 		}
 		l.tell(voip.LegAccepted{})
 	case voip.LegNegotiate:
@@ -236,7 +236,7 @@ func (l *Leg) open(offer string) error {
 			return err
 		}
 		if !slices.ContainsFunc(codecs, func(list []payload) bool { return len(list) > 0 }) {
-			return l.nothingShared()
+			return l.nothingShared(offer)
 		}
 	}
 	return l.connect(codecs, offer == "")
@@ -321,9 +321,13 @@ func (l *Leg) shares() bool {
 	return false
 }
 
-func (l *Leg) nothingShared() error {
-	text := "The call can't be: " + names(l.tracks) + " is what the device speaks, and your client takes none of it."
-	return &Failure{Text: text, Err: fmt.Errorf("%w: no codec of the other side is the device's (%s)", ErrDescription, names(l.tracks))}
+// nothingShared is why there is no call with a client that says it takes what theirs describes.
+func (l *Leg) nothingShared(theirs string) error {
+	err := fmt.Errorf("%w: no codec of the other side is the device's (%s)", ErrDescription, names(l.tracks))
+	if !slices.ContainsFunc(l.tracks, func(t Track) bool { return !t.Video() }) && !takesVideo(theirs) {
+		return &Failure{Text: "The call can't be: the device has a picture alone, and a voice call shows none. Make it a video call.", Err: err}
+	}
+	return &Failure{Text: "The call can't be: " + names(l.tracks) + " is what the device speaks, and your client takes none of it.", Err: err}
 }
 
 func (l *Leg) remote(kind webrtc.SDPType, d voip.Description) error {

@@ -259,6 +259,7 @@ func TestTheRoomReadsWhyACallCantBe(t *testing.T) {
 		want string
 	}{
 		"nothing shared": {newCamera(Track{Codecs: []Codec{{MimeType: "audio/L16", ClockRate: 44100}}}, Track{Codecs: []Codec{{MimeType: "video/theora", ClockRate: 90000}}}), "L16 and theora"},
+		"no picture":     {newCamera(Track{Codecs: []Codec{H264("42e01f")}}), "Make it a video call."},
 		"silent":         {&camera{err: &Failure{Text: "The camera does not answer.", Err: errors.New("no route to 10.0.0.1")}, closed: make(chan struct{})}, "The camera does not answer."},
 	} {
 		t.Run(name, func(t *testing.T) {
