@@ -59,7 +59,7 @@ func loadFinder(g *Gateway) (*finder, error) {
 			d := g.devices.byID[id]
 			return d != nil && d.Original != original
 		},
-		Owned: func(name string) string { return g.rules.Load().owner(name) },
+		Owned: func(name string) string { return g.rules.Load().Owner(name) },
 	})
 	err := g.store.Each(discovery.Space, "", func(key string, value []byte) error {
 		if err := f.host.Load(key, value); err != nil {
@@ -75,8 +75,8 @@ func loadFinder(g *Gateway) (*finder, error) {
 	return f, nil
 }
 
-// owner says which rule a topic belongs to that a device wants commands to be published to; "" none.
-func (rs *Rules) owner(name string) string {
+// Owner says which rule a topic belongs to that a device wants commands to be published to; "" none.
+func (rs *Rules) Owner(name string) string {
 	for _, r := range rs.list {
 		if r.pattern.Matches(name) || slices.ContainsFunc(r.callTopics, func(f topic.Filter) bool { return f.Match(name) }) ||
 			slices.ContainsFunc(r.commands, func(c *command) bool { return around(c.topic).Match(name) || c.answers.Match(name) }) {

@@ -222,10 +222,10 @@ func TestHostileSizes(t *testing.T) {
 		options := `"` + long[:50] + `","` + long[:48] + `"`
 		for i := range 300 {
 			component, keys := "sensor", fmt.Sprintf(`"unit_of_meas":%q`, "<°C & more>")
-			switch {
-			case i%3 == 1:
+			switch i % 3 {
+			case 1:
 				component, keys = "select", fmt.Sprintf(`"cmd_t":"big/%d/set","ops":[%s]`, i, options)
-			case i%3 == 2:
+			case 2:
 				component, keys = "number", fmt.Sprintf(`"cmd_t":"big/%d/set","min":-1e9,"max":1e9,"unit_of_meas":"<°C & more>"`, i)
 			}
 			if err := w.g.Deliver(w.t.Context(), message(fmt.Sprintf("homeassistant/%s/b%d/config", component, i),

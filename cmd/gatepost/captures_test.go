@@ -38,20 +38,31 @@ func TestTemplatesOfConventions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p, err := newPreview(rules, prefixOf(a, filepath.Base(filepath.Dir(file))), time.UTC)
+		p, err := newPreview(new(config.Config), rules, prefixOf(a, filepath.Base(filepath.Dir(file))), time.UTC)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Run(strings.TrimPrefix(filepath.ToSlash(file), "../../mqtt/convention/testdata/"), func(t *testing.T) {
+			states := map[string]convention.State{}
 			parts := map[string]convention.Part{} // also those that are gone in the end
 			for _, f := range a.Files {
 				if f.Name != "in" {
 					continue
 				}
 				if err := convention.ReadCapture(bytes.NewReader(f.Data), func(m topic.Message) error {
-					p.take(m)
-					for at, part := range p.parts {
-						parts[at.convention+" "+at.key] = part
+					for _, c := range p.conventions {
+						key := c.Key(m.Topic)
+						if key == "" {
+							continue
+						}
+						at := c.Name() + " " + key
+						state, facts := c.Step(states[at], m)
+						states[at] = state
+						for _, f := range facts {
+							if part, ok := f.(convention.Part); ok {
+								parts[part.Convention+" "+part.Key] = part
+							}
+						}
 					}
 					return nil
 				}); err != nil {

@@ -59,7 +59,7 @@ func TestListenTakesWhatTheBrokerHolds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := newPreview(rules, nil, time.UTC)
+	p, err := newPreview(new(config.Config), rules, nil, time.UTC)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +134,7 @@ func TestPreviewIsBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := newPreview(rules, nil, time.UTC)
+	p, err := newPreview(new(config.Config), rules, nil, time.UTC)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,8 @@ import (
 
 	"github.com/gatepost/gatepost/gateway"
 	"github.com/gatepost/gatepost/gateway/discovery"
-	"github.com/gatepost/gatepost/internal/template"
+	"github.com/gatepost/gatepost/internal/config"
+	"github.com/gatepost/gatepost/internal/ids"
 	"github.com/gatepost/gatepost/mqtt/convention"
 	"github.com/gatepost/gatepost/mqtt/topic"
 )
@@ -18,19 +19,17 @@ import (
 const (
 	maxPreviewTopics = 50_000    // different topics whose last message is kept
 	maxPreviewBytes  = 128 << 20 // of their payloads
-	maxPreviewParts  = 20_000    // announced parts of devices
+	maxPreviewRules  = 20_000    // devices of rules
 	maxUnmatched     = 20        // topics to name that nothing takes
 )
 
-// preview collects a broker's traffic and works out the devices, rooms and commands it would make. Nothing is sent.
+// preview collects a broker's traffic and works out the devices, rooms and commands it would make: what is announced goes to a
+// discovery.Host as it does in the gateway, and everything that waits in the end is admitted. Nothing is sent.
 type preview struct {
 	rules       *gateway.Rules
 	conventions []convention.Convention
-	states      map[stateKey]convention.State
-	parts       map[stateKey]convention.Part
-	refused     map[stateKey]convention.Refused
-	values      map[convention.Origin]decoded // what Step decoded: by part and reading
-	online      map[stateKey]bool
+	opaque      bool // rooms are made encrypted: their names say nothing
+	host        *discovery.Host
 	last        map[string]heard // of each topic
 	now         time.Time        // of the latest message
 	zone        *time.Location   // of times that are shown
@@ -44,66 +43,46 @@ type preview struct {
 // heard is the last message on a topic.
 type heard struct {
 	payload []byte
-	at      time.Time
+	at      time.Time // zero: not known
+	n       int       // how many messages came before, of all topics
 }
 
-// decoded is a value that a convention read.
-type decoded struct {
-	text string
-	at   time.Time
-}
-
-// stateKey names a State, or a Part, of a convention.
-type stateKey struct{ convention, key string }
-
-func newPreview(rules *gateway.Rules, prefixes map[string]string, zone *time.Location) (*preview, error) {
-	p := &preview{
-		zone:  zone,
-		rules: rules, states: map[stateKey]convention.State{}, parts: map[stateKey]convention.Part{}, refused: map[stateKey]convention.Refused{},
-		values: map[convention.Origin]decoded{}, online: map[stateKey]bool{}, last: map[string]heard{}, byRule: map[[2]string]*previewRule{}, unmatched: map[string]bool{},
+func newPreview(cfg *config.Config, rules *gateway.Rules, prefixes map[string]string, zone *time.Location) (*preview, error) {
+	p := &preview{zone: zone, rules: rules, last: map[string]heard{}, byRule: map[[2]string]*previewRule{}, unmatched: map[string]bool{}}
+	var err error
+	if p.conventions, err = conventions(cfg); err != nil {
+		return nil, err
 	}
-	for _, name := range convention.Names() {
+	for _, name := range slices.Sorted(maps.Keys(prefixes)) {
 		c, err := convention.New(name, prefixes[name])
 		if err != nil {
 			return nil, usageError{err}
 		}
-		p.conventions = append(p.conventions, c)
-	}
-	for name := range prefixes {
-		if _, err := convention.New(name, ""); err != nil {
-			return nil, usageError{err}
+		if at := slices.IndexFunc(p.conventions, func(o convention.Convention) bool { return o.Name() == name }); at >= 0 {
+			p.conventions[at] = c
+		} else {
+			p.conventions = append(p.conventions, c)
 		}
 	}
+	if cfg.Matrix != nil {
+		e := encryption(cfg.Matrix.Encryption)
+		p.opaque = e == gateway.EncryptionDefault || e == gateway.EncryptionRequire
+	}
+	p.host = discovery.New(discovery.Config{Conventions: p.conventions, Opaque: p.opaque, Owned: rules.Owner})
 	return p, nil
 }
 
 // take sees one message.
 func (p *preview) take(m topic.Message) {
-	p.messages++
 	if m.Time.After(p.now) {
 		p.now = m.Time
 	}
-	taken := false
-	for _, c := range p.conventions {
-		key := c.Key(m.Topic)
-		if key == "" {
-			continue
-		}
-		at := stateKey{c.Name(), key}
-		state, facts := c.Step(p.states[at], m)
-		if p.states[at] = state; state == nil {
-			delete(p.states, at)
-		}
-		for _, f := range facts {
-			taken = true
-			p.fact(c.Name(), f, m.Time)
-		}
-	}
+	wanted := p.tell(m, cmp.Or(m.Time, p.now))
 	if t := p.rules.Try(m); t.Rule != "" {
-		taken = true
+		wanted = true
 		at := [2]string{t.Rule, string(t.Device)}
 		r := p.byRule[at]
-		if r == nil && len(p.byRule) < maxPreviewParts {
+		if r == nil && len(p.byRule) < maxPreviewRules {
 			r = &previewRule{Rule: t.Rule, Device: string(t.Device), Name: t.Name, Room: string(t.Room), Class: t.Class.String()}
 			p.byRule[at] = r
 		}
@@ -111,59 +90,65 @@ func (p *preview) take(m topic.Message) {
 			r.Messages++
 		}
 	}
-	if !taken && len(p.unmatched) < maxPreviewTopics {
+	if !wanted && len(p.unmatched) < maxPreviewTopics {
 		p.unmatched[m.Topic] = true
 	}
+	p.messages++
 	old, known := p.last[m.Topic]
 	if p.bytes+len(m.Payload)-len(old.payload) > maxPreviewBytes || !known && len(p.last) == maxPreviewTopics {
 		p.full = true
 		return
 	}
 	p.bytes += len(m.Payload) - len(old.payload)
-	p.last[m.Topic] = heard{m.Payload, m.Time}
+	p.last[m.Topic] = heard{m.Payload, m.Time, p.messages}
 }
 
-// fact takes what a convention says of a message that came at this time.
-func (p *preview) fact(name string, f convention.Fact, at time.Time) {
-	of := func(key string) stateKey { return stateKey{name, key} }
-	switch f := f.(type) {
-	case convention.Part:
-		if len(p.parts) == maxPreviewParts {
+// tell gives a message to the host, which keeps everything for a store that there is none of.
+func (p *preview) tell(m topic.Message, at time.Time) (wanted bool) {
+	m.Time = at
+	wanted = p.host.Message(m).Wanted
+	p.host.Flush(nil)
+	return wanted
+}
+
+// admit makes devices of all that was announced, and gives them the last messages on their topics. It says what people must know
+// before they agree to each.
+func (p *preview) admit() (warnings map[ids.DeviceID][]string) {
+	warnings = map[ids.DeviceID][]string{}
+	p.host.Tick(p.now.Add(time.Minute)) // nobody announces anything more
+	for _, w := range p.host.Proposals() {
+		now, _ := p.host.Proposal(w.ID) // others were admitted before it
+		warnings[w.ID] = now.Warnings
+		if _, err := p.host.Decide(w.ID, discovery.Admit, "", p.now); err != nil {
 			p.full = true
-			return
-		}
-		delete(p.refused, of(f.Key))
-		p.parts[of(f.Key)] = f
-	case convention.Gone:
-		delete(p.refused, of(f.Key))
-		delete(p.parts, of(f.Key))
-	case convention.Refused:
-		delete(p.parts, of(f.Key))
-		if len(p.refused) < maxPreviewParts {
-			p.refused[of(f.Key)] = f
-		}
-	case convention.Online:
-		p.online[of(f.Key)] = f.Online
-	case convention.Values:
-		for _, v := range f.Values {
-			if len(p.values) < 10*maxPreviewParts {
-				p.values[convention.Origin{Convention: name, Key: f.Key, Name: v.Reading}] = decoded{v.Text, at}
-			}
 		}
 	}
+	exact, wild := map[string]bool{}, []topic.Filter{}
+	for _, f := range p.host.Sources() {
+		if exact[f.String()] = true; strings.ContainsAny(f.String(), "+#") {
+			wild = append(wild, f)
+		}
+	}
+	names := slices.SortedFunc(maps.Keys(p.last), func(a, b string) int { return cmp.Compare(p.last[a].n, p.last[b].n) })
+	for _, name := range names {
+		if exact[name] || slices.ContainsFunc(wild, func(f topic.Filter) bool { return f.Match(name) }) {
+			p.tell(topic.Message{Topic: name, Payload: p.last[name].payload, Retained: true}, p.last[name].at)
+		}
+	}
+	p.full = p.full || p.host.Left() > 0
+	return warnings
 }
 
 // previewed is all that a preview found.
 type previewed struct {
-	Messages  int               `json:"messages"`
-	Topics    int               `json:"topics"`
-	Devices   []previewDevice   `json:"devices"`
-	Rules     []previewRule     `json:"rules"`
-	Refused   []previewRefusal  `json:"refused"`
-	Unmatched []string          `json:"unmatched"` // topics that nothing takes; only some of them
-	Others    int               `json:"unmatched_topics"`
-	Note      string            `json:"note,omitempty"`
-	templates map[string]string // what is wrong with a template; "" nothing
+	Messages  int              `json:"messages"`
+	Topics    int              `json:"topics"`
+	Devices   []previewDevice  `json:"devices"`
+	Rules     []previewRule    `json:"rules"`
+	Refused   []previewRefusal `json:"refused"`
+	Unmatched []string         `json:"unmatched"` // topics that nothing takes; only some of them
+	Others    int              `json:"unmatched_topics"`
+	Note      string           `json:"note,omitempty"`
 }
 
 // previewDevice is a device that a convention announces, and its room.
@@ -186,6 +171,7 @@ type previewDevice struct {
 	Events       []string         `json:"events,omitempty"`
 	Alarms       []string         `json:"alarms,omitempty"`
 	Refused      []previewRefusal `json:"refused,omitempty"`
+	Warnings     []string         `json:"warnings,omitempty"` // what people must know before they admit it
 }
 
 type previewReading struct {
@@ -222,26 +208,24 @@ type previewRefusal struct {
 	Reason string `json:"reason"`
 }
 
-// result works out what everything so far would make.
+// result works out what everything so far would make. It is the end of p.
 func (p *preview) result() previewed {
-	out := previewed{
-		Messages: p.messages, Topics: len(p.last), templates: map[string]string{}, Devices: []previewDevice{}, Rules: []previewRule{}, Refused: []previewRefusal{}, Unmatched: []string{},
-	}
-	sources := map[string]bool{} // topics that readings take, so they are not unmatched
-	parts := slices.Collect(maps.Values(p.parts))
-	for _, d := range convention.Merge(parts) {
-		out.Devices = append(out.Devices, p.device(&out, d, sources))
+	out := previewed{Messages: p.messages, Topics: len(p.last), Devices: []previewDevice{}, Rules: []previewRule{}, Refused: []previewRefusal{}, Unmatched: []string{}}
+	warnings := p.admit()
+	for _, id := range p.host.Devices() {
+		d := p.device(p.host.Device(id))
+		d.Warnings = warnings[id]
+		out.Devices = append(out.Devices, d)
 	}
 	slices.SortStableFunc(out.Devices, func(a, b previewDevice) int { return cmp.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)) })
 	for _, at := range slices.SortedFunc(maps.Keys(p.byRule), func(a, b [2]string) int { return slices.Compare(a[:], b[:]) }) {
 		out.Rules = append(out.Rules, *p.byRule[at])
 	}
-	for _, at := range slices.SortedFunc(maps.Keys(p.refused), compareKeys) {
-		f := p.refused[at]
-		out.Refused = append(out.Refused, previewRefusal{cmp.Or(f.Name, at.key), f.Reason})
+	for _, f := range p.host.Refused() {
+		out.Refused = append(out.Refused, previewRefusal{cmp.Or(f.Name, f.Key), f.Reason})
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.unmatched)) {
-		if sources[name] {
+		if p.host.Wants(name) {
 			continue
 		}
 		if out.Others++; len(out.Unmatched) < maxUnmatched {
@@ -254,127 +238,43 @@ func (p *preview) result() previewed {
 	return out
 }
 
-func compareKeys(a, b stateKey) int {
-	return cmp.Or(cmp.Compare(a.convention, b.convention), cmp.Compare(a.key, b.key))
-}
-
-// device shows one merged device with the values that are known.
-func (p *preview) device(out *previewed, d convention.Device, sources map[string]bool) previewDevice {
-	name := cmp.Or(d.Name, d.ID)
+// device shows a device with the values that are known.
+func (p *preview) device(f *discovery.Device) previewDevice {
+	d := f.Is
+	d.Name = cmp.Or(strings.TrimSpace(d.Name), string(f.ID))
 	shown := previewDevice{
-		ID: d.ID, Name: name, Kind: strings.ReplaceAll(string(d.Kind), "_", " "), Manufacturer: d.Manufacturer, Model: d.Model, Software: d.Software, Via: d.Via,
-		Room: name, Space: d.Area, Online: "unknown", Readings: []previewReading{}, Commands: []previewCommand{},
+		ID: string(f.ID), Name: d.Name, Kind: strings.ReplaceAll(string(d.Kind), "_", " "), Manufacturer: d.Manufacturer, Model: d.Model, Software: d.Software, Via: d.Via,
+		Room: d.Name, Space: d.Area, Readings: []previewReading{}, Commands: []previewCommand{},
+		Online: map[discovery.Online]string{discovery.Reachable: "yes", discovery.Unreachable: "no", discovery.Unknown: "unknown"}[f.Online],
+	}
+	if p.opaque {
+		shown.Room, shown.Space = string(f.ID), ""
 	}
 	for _, o := range d.Parts {
 		if !slices.Contains(shown.Conventions, o.Convention) {
 			shown.Conventions = append(shown.Conventions, o.Convention)
 		}
-		if online, known := p.online[stateKey{o.Convention, o.Key}]; known {
-			shown.Online = yesNo(online)
-		}
 	}
-	refuse := func(name, reason string) { shown.Refused = append(shown.Refused, previewRefusal{name, reason}) }
 	for _, r := range d.Refused {
-		refuse(r.Name, r.Reason)
+		shown.Refused = append(shown.Refused, previewRefusal{r.Name, r.Reason})
 	}
-	for _, a := range d.Availability {
-		p.topics(sources, topicsOf(a)...)
-		if online, known := p.available(out, a); known && shown.Online != "yes" {
-			shown.Online = yesNo(online)
-		}
-	}
-	is := discovery.Device{Is: d, Values: map[string]discovery.Value{}}
-	is.Is.Name, is.Is.Readings = name, nil
-	is.Online = map[string]discovery.Online{"yes": discovery.Reachable, "no": discovery.Unreachable}[shown.Online]
 	for _, r := range d.Readings {
-		p.topics(sources, r.Source.Topic)
-		if why := out.template(r.Source.Template); why != "" {
-			refuse(r.Label, "its template is not supported: "+why)
-			continue
-		}
-		value := p.value(out, r)
 		shown.Readings = append(shown.Readings, previewReading{
-			Name: r.Name, Label: r.Label, Kind: string(r.Kind), Unit: r.Unit, Value: spokenValue(r, value.text), Diagnostic: r.Diagnostic || r.Hidden,
+			Name: r.Name, Label: r.Label, Kind: string(r.Kind), Unit: r.Unit, Value: p.value(f, r), Diagnostic: r.Diagnostic || r.Hidden,
 		})
-		is.Is.Readings = append(is.Is.Readings, r)
-		if value.text != "" {
-			is.Values[r.Name] = discovery.Value{Text: value.text, Known: true, At: value.at}
-		}
 	}
 	for _, t := range d.Triggers {
-		p.topics(sources, t.Source.Topic)
-		if why := out.template(t.Source.Template); why != "" {
-			refuse(t.Label, "its template is not supported: "+why)
-			continue
-		}
 		shown.Events = append(shown.Events, t.Label)
 	}
 	for _, c := range d.Commands {
-		if why := out.template(c.Payload); why != "" {
-			refuse(c.Label, "its template is not supported: "+why)
-			continue
-		}
 		shown.Commands = append(shown.Commands, shownCommand(c))
 	}
 	for _, a := range d.Alarms {
 		shown.Alarms = append(shown.Alarms, a.Label)
 	}
+	is := *f
+	is.Is = d
 	text, quick := gateway.PreviewCard(&is, p.conventions, p.now, p.zone)
 	shown.Card, shown.Quick = text.Plain, quick
 	return shown
-}
-
-func yesNo(is bool) string {
-	if is {
-		return "yes"
-	}
-	return "no"
-}
-
-func topicsOf(a convention.Availability) []string {
-	var out []string
-	for _, s := range a.Sources {
-		out = append(out, s.Topic)
-	}
-	return out
-}
-
-// topics remembers which topics are taken by readings.
-func (p *preview) topics(sources map[string]bool, filters ...string) {
-	for _, f := range filters {
-		if !strings.ContainsAny(f, "+#") {
-			sources[f] = true
-			continue
-		}
-		for name := range p.matching(f) {
-			sources[name] = true
-		}
-	}
-}
-
-// matching are the last messages of the topics that a filter matches.
-func (p *preview) matching(filter string) map[string]heard {
-	f, err := topic.ParseFilter(filter)
-	if err != nil {
-		return nil
-	}
-	out := map[string]heard{}
-	for name, m := range p.last {
-		if f.Match(name) {
-			out[name] = m
-		}
-	}
-	return out
-}
-
-// template says what is wrong with a template, "" if nothing.
-func (out *previewed) template(src string) string {
-	why, known := out.templates[src]
-	if !known {
-		if _, err := template.Compile(src); err != nil {
-			why = err.Error()
-		}
-		out.templates[src] = why
-	}
-	return why
 }

@@ -45,6 +45,11 @@ func showPreview(to io.Writer, p previewed) error {
 		line("events", strings.Join(d.Events, ", "))
 		line("alarms", strings.Join(d.Alarms, ", "))
 		showRefused(line, d.Refused)
+		first = "warning"
+		for _, w := range d.Warnings {
+			line(first, w)
+			first = ""
+		}
 		fmt.Fprintln(w)
 	}
 	for _, r := range p.Rules {

@@ -1,74 +1,22 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
-	"time"
 
-	"github.com/gatepost/gatepost/internal/template"
+	"github.com/gatepost/gatepost/gateway/discovery"
 	"github.com/gatepost/gatepost/mqtt/convention"
 )
 
-// render is what a source makes of the last message on its topic, and when that came; ok is false if there is none, or no news
-// in it.
-func (p *preview) render(out *previewed, s convention.Source) (text string, at time.Time, ok bool) {
-	last, known := p.last[s.Topic]
-	if !known && strings.ContainsAny(s.Topic, "+#") {
-		all := p.matching(s.Topic)
-		for _, name := range slices.Sorted(maps.Keys(all)) {
-			last, known = all[name], true
+// value is what a reading says now; of a picture it is the size. It is "" when that is unknown.
+func (p *preview) value(d *discovery.Device, r convention.DeviceReading) string {
+	if r.Kind == convention.Image || r.Kind == convention.ImageB64 {
+		if m, there := p.last[r.Source.Topic]; there {
+			return size(int64(len(m.payload)))
 		}
+		return ""
 	}
-	if !known {
-		return "", at, false
-	}
-	payload := last.payload
-	text = string(payload)
-	if s.Template != "" {
-		if out.template(s.Template) != "" {
-			return "", at, false
-		}
-		t, err := template.Compile(s.Template)
-		if err != nil {
-			return "", at, false
-		}
-		text, err = t.Render(map[string]any{"value": template.LazyText(payload), "value_json": template.LazyJSON(payload)})
-		if err != nil {
-			return "", at, false
-		}
-	}
-	if text = strings.TrimSpace(text); s.Member != "" {
-		var o map[string]any
-		if json.Unmarshal([]byte(text), &o) != nil || o[s.Member] == nil {
-			return "", at, false
-		}
-		text = fmt.Sprint(o[s.Member])
-	}
-	return text, last.at, text != ""
-}
-
-// value is what a reading says now, as gatepost reads it; of a picture it is the size. The text is "" when it is unknown.
-func (p *preview) value(out *previewed, r convention.DeviceReading) decoded {
-	var v decoded
-	var ok bool
-	switch {
-	case r.Source.Topic == "":
-		v, ok = p.values[r.From[0]]
-	case r.Kind == convention.Image || r.Kind == convention.ImageB64:
-		m, there := p.last[r.Source.Topic]
-		if v, ok = (decoded{at: m.at}), there; there {
-			v.text = size(int64(len(m.payload)))
-		}
-	default:
-		v.text, v.at, ok = p.render(out, r.Source)
-	}
-	if !ok || v.text == "None" {
-		return decoded{}
-	}
-	return v
+	return spokenValue(r, d.Values[r.Name].Text)
 }
 
 // spokenValue is the value of a reading for people.
@@ -81,31 +29,6 @@ func spokenValue(r convention.DeviceReading, text string) string {
 		return "off"
 	}
 	return text
-}
-
-// available says whether a device can be reached, as its topics say it.
-func (p *preview) available(out *previewed, a convention.Availability) (online, known bool) {
-	all := true
-	for _, s := range a.Sources {
-		text, _, ok := p.render(out, s.Source)
-		if !ok || text != s.Online && text != s.Offline {
-			all = false
-			continue
-		}
-		known = true
-		is := text == s.Online
-		switch {
-		case a.Mode == convention.All && !is:
-			return false, true
-		case a.Mode == convention.Any && is:
-			return true, true
-		}
-		online = is
-	}
-	if a.Mode == convention.All && !all {
-		return false, false
-	}
-	return online, known
 }
 
 // shownCommand is a command as people see it.

@@ -151,7 +151,7 @@ func (a *app) newPreview(mayMiss bool, prefixes map[string]string) (*preview, *c
 	if err != nil {
 		return nil, nil, err
 	}
-	p, err := newPreview(rules, prefixes, cmp.Or(cfg.Timezone, time.Local))
+	p, err := newPreview(cfg, rules, prefixes, cmp.Or(cfg.Timezone, time.Local))
 	return p, cfg, err
 }
 
