@@ -362,6 +362,7 @@ func announcedView(v *card.View, f *discovery.Device, whole bool) {
 
 // ruledView shows the latest value of each topic.
 func (d *Device) ruledView(v *card.View) {
+	v.About = strings.ReplaceAll(d.Ruled, "_", " ")
 	for _, name := range slices.Sorted(maps.Keys(d.Readings)) {
 		r := d.Readings[name]
 		if strings.HasPrefix(r.Value, "sha256:") || strings.HasPrefix(name, "announced/") {

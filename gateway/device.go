@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/gatepost/gatepost/gateway/lane"
 	"github.com/gatepost/gatepost/internal/ids"
+	"github.com/gatepost/gatepost/mqtt/convention"
 )
 
 // Device is what we know of a device. It is kept in the store's space "devices" as JSON.
@@ -22,6 +24,7 @@ type Device struct {
 	Space     string                       `json:"space,omitempty"`
 	About     string                       `json:"about,omitempty"`  // what it announced to be, for people
 	Kind      string                       `json:"kind,omitempty"`   // that it announced, or otherKind; "" nothing
+	Ruled     string                       `json:"ruled,omitempty"`  // the kind that its rules say; "" none
 	Rules     map[string]map[string]string `json:"rules"`            // captures by topic of the rules that had messages of it
 	Readings  map[string]Reading           `json:"readings"`         // by topic
 	Alarms    map[string]RaisedAlarm       `json:"alarms,omitempty"` // of rules, and not over
@@ -82,7 +85,7 @@ func (d *Device) remember(name string, r Reading) {
 // device without a rule stays where it was.
 func (d *Device) settle(rules *Rules) (changed bool) {
 	was, also := d.home(), d.also
-	d.also = nil
+	d.also, d.Ruled = nil, ""
 	first := true
 	for _, r := range rules.list {
 		captures, ok := d.Rules[r.spec.Topic]
@@ -99,12 +102,17 @@ func (d *Device) settle(rules *Rules) (changed bool) {
 			d.also = append(d.also, place{name: d.Name, room: s.room, roomName: s.roomName, space: s.space})
 		}
 		first = false
+		d.Ruled = cmp.Or(d.Ruled, r.spec.Kind)
 	}
 	return d.home() != was || !slices.Equal(d.also, also)
 }
 
 func (d *Device) home() place {
-	return place{name: d.Name, room: d.Room, roomName: d.RoomName, space: d.Space, about: d.About, kind: d.Kind}
+	at := place{name: d.Name, room: d.Room, roomName: d.RoomName, space: d.Space, about: d.About, kind: cmp.Or(d.Ruled, d.Kind)}
+	if d.Ruled != "" && d.About == "" {
+		at.about = aboutDevice(&convention.Device{Kind: convention.Kind(d.Ruled), Area: d.Space})
+	}
+	return at
 }
 
 // slot says when a message of telemetry at now may go to the room, so that there is at most one per every.

@@ -211,10 +211,12 @@ func (g *Gateway) settleFound(b *batch, id ids.DeviceID, now time.Time) {
 		name = string(id)
 	}
 	at := place{name: name, room: ids.DeviceRoom(id), roomName: name, space: title(is.Is.Area), about: aboutDevice(&is.Is), kind: kindOf(&is.Is)}
+	kind := at.kind
 	if g.cfg.Encryption.makes() { // a homeserver that is to read nothing of the device's reads names of rooms, too
 		at.roomName, at.space = string(id), ""
 	}
 	if d != nil && len(d.Rules) > 0 {
+		at.kind = cmp.Or(d.Ruled, at.kind)
 		at.name, at.room, at.roomName, at.space = d.Name, d.Room, d.RoomName, d.Space
 	}
 	if !g.rooms.admit(at.room, at.space) {
@@ -228,10 +230,10 @@ func (g *Gateway) settleFound(b *batch, id ids.DeviceID, now time.Time) {
 	case d == nil:
 		d = &Device{ID: id, Original: is.Original, Rules: map[string]map[string]string{}, Readings: map[string]Reading{}, Seen: now}
 		g.devices.byID[id] = d
-	case d.home() == at:
+	case d.home() == at && d.Kind == kind:
 		return
 	}
-	d.Name, d.Room, d.RoomName, d.Space, d.About, d.Kind = at.name, at.room, at.roomName, at.space, at.about, at.kind
+	d.Name, d.Room, d.RoomName, d.Space, d.About, d.Kind = at.name, at.room, at.roomName, at.space, at.about, kind
 	g.devices.dirty[id] = true
 	g.know(d)
 	b.change.Append = append(b.change.Append, roomRecord(d.Room, d.ID, now))

@@ -24,7 +24,7 @@ func kindOf(is *convention.Device) string {
 	return string(is.Kind)
 }
 
-// aboutDevice is the topic of a device's room: "Lamp · Acme L1 · Kitchen".
+// aboutDevice is the topic of a device's room, of what is known: "Lamp · Acme L1 · Kitchen".
 func aboutDevice(is *convention.Device) string {
 	var out []string
 	for _, s := range []string{upper(strings.ReplaceAll(string(is.Kind), "_", " ")), is.Manufacturer + " " + is.Model, is.Area} {

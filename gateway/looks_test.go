@@ -73,6 +73,43 @@ func TestARoomSaysWhatItsDeviceIs(t *testing.T) {
 	})
 }
 
+// A device that announces nothing is what its rules say.
+func TestARoomSaysWhatARuleSaysOfItsDevice(t *testing.T) {
+	rules := []RuleSpec{{Topic: "gate/{device}/state", Space: "Garden", Kind: "cover"}, {Topic: "gate/{device}/{reading}", Kind: "lock"}, {Topic: "mast/{device}"}}
+	inWorld(t, rules, func(w *world) {
+		w.change = func(c *Config) {
+			c.People, c.Cards = People{Owners: []ids.UserID{"@alice:x"}}, Cards{Every: time.Minute, Rules: true}
+		}
+		w.restart(rules)
+		w.publish("gate/east/state", "open")
+		w.publish("gate/east/speed", "1")
+		w.publish("mast/m", "1")
+		carded()
+		east, mast := w.g.rooms.have(ids.DeviceRoom("east")), w.g.rooms.have(ids.DeviceRoom("m"))
+		if east.Topic != "Cover · Garden" || east.Avatar != "cover" || mast.Topic != "" || mast.Avatar != "" {
+			t.Errorf("%+v, %+v", east, mast)
+		}
+		posts, _, _ := w.cards()
+		if !slices.ContainsFunc(posts, func(r lane.Record) bool { return strings.HasPrefix(r.Post.Text, "east · cover\n") }) {
+			t.Errorf("cards %+v", posts)
+		}
+		w.forgetCalls()
+		w.restart(rules)
+		carded()
+		if got := w.changes("state", "upload"); len(got) != 0 {
+			t.Errorf("after a restart: %q", got)
+		}
+		rules[0].Kind, rules[1].Kind = "", ""
+		if err := w.g.Reload(w.t.Context(), mustRules(t, rules), People{Owners: []ids.UserID{"@alice:x"}}, nil); err != nil {
+			t.Fatal(err)
+		}
+		carded()
+		if east = w.g.rooms.have(ids.DeviceRoom("east")); east.Topic != "" || east.Avatar != "" {
+			t.Errorf("nobody says what it is any more: %+v", east)
+		}
+	})
+}
+
 func TestAnEncryptedRoomSaysNothingOfItsDevice(t *testing.T) {
 	finding(t, true, nil, func(w *world) {
 		w.change = func(change func(*Config)) func(*Config) {

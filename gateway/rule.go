@@ -22,6 +22,7 @@ type RuleSpec struct {
 	Name    string        // {captures}; "" is the device's name as Device gives it
 	Room    string        // {captures}; "" one room a device
 	Space   string        // {captures}; "" none
+	Kind    string        // what its devices are, a convention.Kind; "" nobody says
 	Class   lane.Class    // 0: Telemetry with Every, else Event
 	Every   time.Duration // telemetry: at most one message of a reading in this time; 0 no limit
 	Expires time.Duration // events: not posted when older; 0 never

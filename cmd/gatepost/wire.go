@@ -52,7 +52,7 @@ func placed(cfg *config.Config, prefix string, err error) []error {
 
 func ruleSpec(d config.Device) gateway.RuleSpec {
 	s := gateway.RuleSpec{
-		Topic: d.Topic, Device: d.Device, Name: d.Name, Room: d.Room, Space: d.Space,
+		Topic: d.Topic, Device: d.Device, Name: d.Name, Room: d.Room, Space: d.Space, Kind: d.Kind,
 		Class: map[string]lane.Class{"alarm": lane.Alarm, "event": lane.Event, "state": lane.State, "telemetry": lane.Telemetry}[d.Class],
 		Every: d.Every, ID: d.ID, Post: d.Post, Silence: d.Silence, Encryption: encryption(d.Encryption),
 	}

@@ -147,10 +147,11 @@ type MQTTRetained struct {
 // Device is one rule: what to do with the topics that match. The first rule that matches wins.
 type Device struct {
 	Topic      string            `key:"topic,required" want:"a topic with {captures}, such as sensors/{device}/{reading}"`
-	Device     string            `key:"device"` // "": {device}, or all captures joined by "-"
-	Name       string            `key:"name"`   // "": as Device
-	Room       string            `key:"room"`   // "": a room of its own
-	Space      string            `key:"space"`  // "": none
+	Device     string            `key:"device"`                                                                                                                                                    // "": {device}, or all captures joined by "-"
+	Name       string            `key:"name"`                                                                                                                                                      // "": as Device
+	Room       string            `key:"room"`                                                                                                                                                      // "": a room of its own
+	Space      string            `key:"space"`                                                                                                                                                     // "": none
+	Kind       string            `key:"kind" oneof:"lock alarm_panel siren camera valve cover climate water_heater humidifier fan vacuum lawn_mower lamp plug drone tracker remote sensor bridge"` // "": nobody says
 	Class      string            `key:"class" oneof:"alarm event state telemetry"`
 	Every      time.Duration     `key:"every"`   // more than 0 with class telemetry, else 0
 	ID         string            `key:"id"`      // Jinja; "": none
