@@ -51,7 +51,7 @@ func (r inboundRow) session() (*crypto.InboundGroupSession, error) {
 	}, nil
 }
 
-// PutGroupSession is of crypto.Store.
+// PutGroupSession is of crypto.Store. A session that its sender gave us itself stays that sender's, whoever else says to have made it.
 func (s *cryptoStore) PutGroupSession(_ context.Context, g *crypto.InboundGroupSession) error {
 	p, err := g.Internal.Pickle([]byte(pickleKey))
 	if err != nil {
@@ -60,6 +60,12 @@ func (s *cryptoStore) PutGroupSession(_ context.Context, g *crypto.InboundGroupS
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	key := s.key(string(g.RoomID), string(g.ID()))
+	var had inboundRow
+	if ok, err := s.get(bucketInbound, key, &had); err != nil {
+		return err
+	} else if ok && had.SenderKey != g.SenderKey && had.Source == id.KeySourceDirect {
+		return nil
+	}
 	s.set(bucketWithheld, key, nil)
 	return s.put(bucketInbound, key, inboundRow{
 		p, g.SigningKey, g.SenderKey, g.RoomID, g.ID(), g.ForwardingChains, g.RatchetSafety, g.ReceivedAt, g.MaxAge, g.MaxMessages,

@@ -3,6 +3,7 @@
 package matrix
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -99,8 +100,13 @@ func (s *cryptoStore) PutDevice(_ context.Context, u id.UserID, d *id.Device) er
 	return s.put(bucketPeople, s.key(string(u)), r)
 }
 
-// PutDevices is of crypto.Store. The sessions with a device that is gone go with it.
-func (s *cryptoStore) PutDevices(_ context.Context, u id.UserID, now map[id.DeviceID]*id.Device) error {
+// PutDevices is of crypto.Store. The sessions with a device that is gone go with it, unless the same key is another device's too:
+// anybody can announce a device with somebody else's key.
+func (s *cryptoStore) PutDevices(ctx context.Context, u id.UserID, now map[id.DeviceID]*id.Device) error {
+	alone, err := s.goneAlone(ctx, u, now)
+	if err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r, err := s.people(u)
@@ -113,7 +119,7 @@ func (s *cryptoStore) PutDevices(_ context.Context, u id.UserID, now map[id.Devi
 		if now[name] != nil {
 			continue
 		}
-		if !d.Deleted {
+		if !d.Deleted && alone[d.Identity] {
 			if err := s.keepSessions(d.Identity, nil); err != nil {
 				return err
 			}
@@ -135,6 +141,47 @@ func (s *cryptoStore) PutDevices(_ context.Context, u id.UserID, now map[id.Devi
 		return s.keepOutdated()
 	}
 	return nil
+}
+
+// goneAlone are the identity keys of a user's devices that are not in now, and are no other device's.
+func (s *cryptoStore) goneAlone(ctx context.Context, u id.UserID, now map[id.DeviceID]*id.Device) (map[id.IdentityKey]bool, error) {
+	s.mu.Lock()
+	r, err := s.people(u)
+	s.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	gone := map[id.IdentityKey]bool{}
+	for name, d := range r.Devices {
+		if now[name] == nil && !d.Deleted {
+			gone[d.Identity] = true
+		}
+	}
+	for _, d := range now {
+		delete(gone, d.IdentityKey)
+	}
+	if len(gone) == 0 {
+		return nil, nil
+	}
+	own := s.key(string(u))
+	err = s.each(ctx, bucketPeople, nil, func(key, _ []byte) error {
+		if bytes.Equal(key, own) {
+			return nil
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		var other peopleRow
+		if ok, err := s.get(bucketPeople, key, &other); !ok || err != nil {
+			return err
+		}
+		for _, d := range other.Devices {
+			if !d.Deleted {
+				delete(gone, d.Identity)
+			}
+		}
+		return nil
+	})
+	return gone, err
 }
 
 func (s *cryptoStore) keepOutdated() error {

@@ -164,15 +164,9 @@ func newAccount(t *testing.T) *crypto.OlmAccount {
 	return a
 }
 
-// Sessions go on after a restart where they were, and a session is one object however it is asked for.
-func TestStoreKeepsSessions(t *testing.T) {
-	ctx := context.Background()
-	table := newMemTable()
-	s := openTestStore(t, table)
-	us, them := newAccount(t), newAccount(t)
-	if err := s.PutAccount(ctx, us); err != nil {
-		t.Fatal(err)
-	}
+// olmSession is one that us begins with them.
+func olmSession(t *testing.T, us, them *crypto.OlmAccount) *crypto.OlmSession {
+	t.Helper()
 	keys, err := them.Internal.OneTimeKeys()
 	if err != nil {
 		t.Fatal(err)
@@ -187,6 +181,19 @@ func TestStoreKeepsSessions(t *testing.T) {
 	}
 	o := &crypto.OlmSession{Internal: internal}
 	o.CreationTime, o.LastDecryptedTime = time.Now(), time.Now()
+	return o
+}
+
+// Sessions go on after a restart where they were, and a session is one object however it is asked for.
+func TestStoreKeepsSessions(t *testing.T) {
+	ctx := context.Background()
+	table := newMemTable()
+	s := openTestStore(t, table)
+	us, them := newAccount(t), newAccount(t)
+	if err := s.PutAccount(ctx, us); err != nil {
+		t.Fatal(err)
+	}
+	o := olmSession(t, us, them)
 	if err := s.AddSession(ctx, them.IdentityKey(), o); err != nil {
 		t.Fatal(err)
 	}
@@ -223,6 +230,57 @@ func TestStoreKeepsSessions(t *testing.T) {
 	}
 	if s.HasSession(ctx, them.IdentityKey()) {
 		t.Error("a session with a device that is gone")
+	}
+}
+
+// Who announces a device with somebody else's key, and takes it back, ends no session of theirs.
+func TestStoreKeepsSessionsOfOthersKeys(t *testing.T) {
+	ctx := context.Background()
+	s := openTestStore(t, newMemTable())
+	us, them := newAccount(t), newAccount(t)
+	key := them.IdentityKey()
+	if err := s.AddSession(ctx, key, olmSession(t, us, them)); err != nil {
+		t.Fatal(err)
+	}
+	theirs := map[id.DeviceID]*id.Device{"PHONE": {UserID: "@alice:x", DeviceID: "PHONE", IdentityKey: key}}
+	fake := map[id.DeviceID]*id.Device{"FAKE": {UserID: "@mallory:x", DeviceID: "FAKE", IdentityKey: key}}
+	if err := errors.Join(s.PutDevices(ctx, "@alice:x", theirs), s.PutDevices(ctx, "@mallory:x", fake), s.PutDevices(ctx, "@mallory:x", nil)); err != nil {
+		t.Fatal(err)
+	}
+	if !s.HasSession(ctx, key) {
+		t.Error("mallory ended the session with alice's phone")
+	}
+	if err := s.PutDevices(ctx, "@alice:x", nil); err != nil {
+		t.Fatal(err)
+	}
+	if s.HasSession(ctx, key) {
+		t.Error("alice could not")
+	}
+}
+
+// A session is its sender's: a forwarded key that says otherwise, with an earlier place in the ratchet, changes nothing.
+func TestStoreKeepsWhoseSessionItIs(t *testing.T) {
+	ctx := context.Background()
+	s := openTestStore(t, newMemTable())
+	out, err := crypto.NewOutboundGroupSession("!r", nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	session := func(sender id.SenderKey, source id.KeySource) *crypto.InboundGroupSession {
+		g, err := crypto.NewInboundGroupSession(sender, "signing", "!r", out.Internal.Key(), 0, 0, nil, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.KeySource = source
+		return g
+	}
+	for _, g := range []*crypto.InboundGroupSession{session("alice", id.KeySourceDirect), session("mallory", id.KeySourceDirect), session("mallory", id.KeySourceForward)} {
+		if err := s.PutGroupSession(ctx, g); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if g, err := s.GetGroupSession(ctx, "!r", out.ID()); err != nil || g.SenderKey != "alice" {
+		t.Errorf("the session is of %q now, %v", g.SenderKey, err)
 	}
 }
 
