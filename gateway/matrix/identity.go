@@ -84,7 +84,7 @@ func (x *identity) ensure(ctx context.Context) error {
 // homeserver has keys whose seeds are lost, new ones replace them if it lets us.
 func (x *identity) setup(ctx context.Context) (recovery string, err error) {
 	if err := x.ensure(ctx); errors.Is(err, ErrUnsigned) {
-		old, err := x.file.Load()
+		restore, err := x.keepFile()
 		if err != nil {
 			return "", err
 		}
@@ -97,7 +97,7 @@ func (x *identity) setup(ctx context.Context) (recovery string, err error) {
 			return "", err
 		}
 		if err := x.publish(ctx, &keys); err != nil {
-			return "", errors.Join(err, x.file.Save(old))
+			return "", errors.Join(err, restore())
 		}
 		if err := x.ensure(ctx); err != nil {
 			return "", err
@@ -121,6 +121,16 @@ func (x *identity) setup(ctx context.Context) (recovery string, err error) {
 		}
 	}
 	return kept.Recovery, nil
+}
+
+// keepFile gives what brings the file back as it is now, even if it can't be read: perhaps it could be with another key.
+func (x *identity) keepFile() (restore func() error, err error) {
+	file := x.file
+	if s, ok := file.(sealedSeeds); ok {
+		file = s.file
+	}
+	old, err := file.Load()
+	return func() error { return file.Save(old) }, err
 }
 
 // shown forgets the recovery key, which somebody has now.

@@ -258,3 +258,28 @@ func TestIdentityIsReplacedWhereThatIsPossible(t *testing.T) {
 		t.Error("seeds of another version were taken")
 	}
 }
+
+// Seeds that can't be read are replaced where that is possible, and are left as they are where it is not.
+func TestIdentityIsReplacedWhenItsSeedsCantBeRead(t *testing.T) {
+	sealed := func(file Seeds, secret string) sealedSeeds {
+		seal, err := newSealer([]byte(strings.Repeat(secret, minCryptoKey)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return sealedSeeds{file, seal}
+	}
+	s, file := newKeyServer(t), &memorySeeds{}
+	if err := s.bot(t, sealed(file, "a")).ensure(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	before := string(file.data)
+	s.guarded = true
+	x := s.bot(t, sealed(file, "b"))
+	if _, err := x.setup(t.Context()); !errors.Is(err, ErrUnsigned) || string(file.data) != before {
+		t.Errorf("where it is not possible: %v, the file is another one: %v", err, string(file.data) != before)
+	}
+	s.guarded = false
+	if recovery, err := x.setup(t.Context()); err != nil || recovery == "" || !x.signed(t) {
+		t.Errorf("%q, %v", recovery, err)
+	}
+}

@@ -201,7 +201,9 @@ func (v *verifications) find(id string) *verification {
 func (v *verifications) follow(ctx context.Context, f *verification, out []sas.Message) error {
 	var errs []error
 	if f.State() == sas.Done {
-		errs = append(errs, v.world.trust(ctx, f.Them, f.CoversMaster()))
+		if err := v.world.trust(ctx, f.Them, f.CoversMaster()); err != nil { // nobody must read "verified" of what is not
+			errs, out = append(errs, err), f.Fail()
+		}
 	}
 	for _, m := range out {
 		content := m.Content

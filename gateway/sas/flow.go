@@ -262,6 +262,14 @@ func (f *Flow) Refuse() []Message {
 	return f.cancel(CodeUser)
 }
 
+// Fail ends a flow whose result could not be kept, also one that is Done: nothing was verified then.
+func (f *Flow) Fail() []Message {
+	if f.state == Cancelled {
+		return nil
+	}
+	return f.cancel(CodeUser)
+}
+
 func (f *Flow) finish() []Message {
 	if !f.confirmed || !f.proved {
 		return nil

@@ -207,6 +207,10 @@ func TestAFlowToItsEnd(t *testing.T) {
 			if got := p.say("cancel", map[string]string{"code": "m.user"}); got != nil || f.State() != Done {
 				t.Errorf("a cancellation after the end: %v, state %d", got, f.State())
 			}
+			cancelled(t, f, f.Fail(), CodeUser)
+			if f.CoversMaster() || f.Fail() != nil {
+				t.Error("it failed, and covers the master key or fails again")
+			}
 		})
 	}
 }
