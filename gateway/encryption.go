@@ -156,10 +156,12 @@ func (g *Gateway) KeysCame() {
 	}
 }
 
-// An encrypted message whose key is not there waits so long for it, beside at most so many others. It stays in the inbox.
+// An encrypted message whose key is not there waits so long for it, beside at most so many others, and so many of its sender's.
+// It stays in the inbox.
 const (
-	keyTime    = 10 * time.Minute
-	maxUnread  = 200
+	keyTime     = 10 * time.Minute
+	maxUnread   = 200
+	maxUnreadOf = 100
 	unreadText = "I could not read your message, because your app has not given me its key. Send it again; if that does not help, verify me or your own session first."
 )
 
@@ -170,6 +172,17 @@ type unread struct {
 }
 
 const unreadEvery = time.Hour
+
+// full says whether no more of a sender's can wait.
+func (u *unread) full(sender ids.UserID) bool {
+	n := 0
+	for _, e := range u.waiting {
+		if e.Sender == sender {
+			n++
+		}
+	}
+	return n >= maxUnreadOf || len(u.waiting) >= maxUnread
+}
 
 // open decrypts an event and says whether it is to be handled now. One whose key is missing waits, and is not.
 func (g *Gateway) open(ctx context.Context, e room.Event) (clear room.Event, now bool, err error) {
@@ -185,7 +198,7 @@ func (g *Gateway) open(ctx context.Context, e room.Event) (clear room.Event, now
 		g.log.Warn("an encrypted message is none", logkey.Room, string(e.Room), logkey.User, e.Sender, logkey.Error, err)
 		e.Type = ""
 		return e, true, nil
-	case errors.Is(err, room.ErrWithheld), g.now().Sub(e.Received) >= keyTime, len(g.unread.waiting) >= maxUnread:
+	case errors.Is(err, room.ErrWithheld), g.now().Sub(e.Received) >= keyTime, g.unread.full(e.Sender):
 		e.Type = unreadType
 		return e, true, nil
 	}

@@ -120,6 +120,38 @@ func TestAMessageWaitsForItsKey(t *testing.T) {
 	})
 }
 
+// Who sends what nobody can read takes nobody else's place.
+func TestWhoSendsMuchThatCantBeRead(t *testing.T) {
+	inSealedWorld(t, EncryptionDefault, func(w *world) {
+		w.publish("door/event", "open")
+		w.matrix.state.Encrypted = true
+		w.sealed(text("@alice:x", "!1", "!unlock"), room.Known)
+		synctest.Wait()
+		heard := len(w.devices.heard)
+		w.matrix.mu.Lock()
+		opens, key := w.matrix.decrypt, false
+		w.matrix.decrypt = func(e room.Event) (room.Event, error) {
+			if e.Sender == "@alice:x" && key {
+				return opens(e)
+			}
+			return e, room.ErrNoKeys
+		}
+		w.matrix.mu.Unlock()
+		for range maxUnread + 50 {
+			w.event(room.Event{Room: "!1", Sender: "@mallory:x", Type: "m.room.encrypted", Content: json.RawMessage(`{}`)})
+		}
+		w.event(room.Event{Room: "!1", Sender: "@alice:x", Type: "m.room.encrypted", Content: json.RawMessage(`{}`)})
+		w.matrix.mu.Lock()
+		key = true
+		w.matrix.mu.Unlock()
+		w.g.KeysCame()
+		synctest.Wait()
+		if len(w.devices.heard) != heard+1 {
+			t.Errorf("heard %v", w.devices.heard)
+		}
+	})
+}
+
 func TestNothingReadableWhereEncryptionIsRequired(t *testing.T) {
 	inSealedWorld(t, EncryptionRequire, func(w *world) {
 		w.matrix.encrypted["!1"] = false
