@@ -261,6 +261,15 @@ func (g *Gateway) Proposals(ctx context.Context) ([]discovery.Proposal, error) {
 	return out, nil
 }
 
+// proposed says whether there is a device with this id that is not admitted. It runs in the router goroutine.
+func (g *Gateway) proposed(id ids.DeviceID) bool {
+	if g.finder == nil {
+		return false
+	}
+	_, ok := g.finder.host.Proposal(id)
+	return ok
+}
+
 // Decide admits, ignores or blocks a device, in the name of the owners, and says what came of it. The error is a refusal
 // with ErrNoDevice when no device with this id waits for it.
 func (g *Gateway) Decide(ctx context.Context, id ids.DeviceID, what discovery.Decision) (string, error) {
@@ -274,7 +283,7 @@ func (g *Gateway) Decide(ctx context.Context, id ids.DeviceID, what discovery.De
 			out <- result{"", refusal{ErrNoDevice, "this gatepost reads no announcements (discovery: off)"}}
 			return
 		}
-		if _, ok := g.finder.host.Proposal(id); !ok {
+		if !g.proposed(id) {
 			out <- result{"", refusal{ErrNoDevice, fmt.Sprintf("no device %q waits, is ignored or blocked", id)}}
 			return
 		}

@@ -244,6 +244,43 @@ func TestIgnoredAndBlockedDevices(t *testing.T) {
 	})
 }
 
+// What people want to have off the list goes off it, and out of the store.
+func TestADeviceThatIsNotAdmittedIsForgotten(t *testing.T) {
+	finding(t, false, nil, func(w *world) {
+		stored := func() int {
+			n := 0
+			for k := range w.store.values {
+				if strings.HasPrefix(k, discovery.Space+"\x00") {
+					n++
+				}
+			}
+			return n
+		}
+		before := stored()
+		for i, what := range []discovery.Decision{"", discovery.Ignore, discovery.Block} {
+			w.announces(haLamp("l1", "Lamp", "lamps/1"))
+			settle()
+			id := w.proposals()[0].ID
+			if what != "" {
+				if _, err := w.g.Decide(w.t.Context(), id, what); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := w.g.RemoveDevice(w.t.Context(), id); err != nil || len(w.proposals()) != 0 || stored() != before {
+				t.Errorf("%d: %v, proposals %v, %d stored, %d before", i, err, w.proposals(), stored(), before)
+			}
+		}
+		w.announces(haLamp("l1", "Lamp", "lamps/1")) // not blocked any more
+		settle()
+		if len(w.proposals()) != 1 {
+			t.Errorf("proposals %v", w.proposals())
+		}
+		if err := w.g.RemoveDevice(w.t.Context(), "nobody"); !errors.Is(err, ErrNoDevice) {
+			t.Errorf("nobody: %v", err)
+		}
+	})
+}
+
 func TestAFloodIsOneMessage(t *testing.T) {
 	finding(t, false, nil, func(w *world) {
 		for i := range 40 {

@@ -12,16 +12,25 @@ import (
 
 // RemoveDevice forgets a device: its state goes; its room keeps its history, says that it was removed, and leaves its space. A
 // rule that still matches makes it anew with its next message; one that announced itself has to be admitted again. Then it
-// has its room back. ErrNoDevice when there is none.
+// has its room back. One that waits, is ignored or blocked is forgotten likewise. ErrNoDevice when there is none.
 func (g *Gateway) RemoveDevice(ctx context.Context, id ids.DeviceID) error {
-	if _, ok := g.directory.place(id); !ok {
-		return noDevice(id)
-	}
-	return g.inside(ctx, func(b *batch) {
-		if d := g.devices.byID[id]; d != nil {
+	none := make(chan error, 1)
+	err := g.inside(ctx, func(b *batch) {
+		switch d := g.devices.byID[id]; {
+		case d != nil:
 			g.remove(b, d, title(d.Name)+" was removed. Its history stays here.", g.now())
+			none <- nil
+		case g.proposed(id):
+			g.forgetFound(b, id)
+			none <- nil
+		default:
+			none <- noDevice(id)
 		}
 	})
+	if err != nil {
+		return err
+	}
+	return <-none
 }
 
 // remove forgets a device and tells so in its rooms. What else becomes of them needs no record: `ensure` sees that nobody

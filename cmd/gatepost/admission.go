@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -83,20 +84,35 @@ func (c *controller) Decide(ctx context.Context, device, decision string) (strin
 // decideCommand makes `devices admit`, `ignore` and `block`.
 func (a *app) decideCommand(what discovery.Decision, short, long string) *cobra.Command {
 	return &cobra.Command{
-		Use:     string(what) + " DEVICE",
+		Use:     string(what) + " DEVICE...",
 		Short:   short,
 		Long:    long,
 		Example: "  gatepost devices " + string(what) + " porch-lamp-1f2e3d4c5b6a",
-		Args:    args(cobra.ExactArgs(1)),
+		Args:    args(cobra.MinimumNArgs(1)),
 		RunE: func(_ *cobra.Command, words []string) error {
-			var reply decideReply
-			if err := a.ask(verbDecide, decideRequest{words[0], string(what)}, &reply); err != nil {
+			return each(words, func(id string) error {
+				var reply decideReply
+				if err := a.ask(verbDecide, decideRequest{id, string(what)}, &reply); err != nil {
+					return err
+				}
+				_, err := fmt.Fprintln(a.out, clean(reply.Text, 0))
 				return err
-			}
-			_, err := fmt.Fprintln(a.out, clean(reply.Text, 0))
-			return err
+			})
 		},
 	}
+}
+
+// each does f for all words, also when it fails for some, and gives all errors. It ends when there is nobody to ask any more.
+func each(words []string, f func(word string) error) error {
+	var errs []error
+	for _, w := range words {
+		err := f(w)
+		errs = append(errs, err)
+		if errors.Is(err, admin.ErrNotRunning) || errors.Is(err, context.Canceled) {
+			break
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // listProposals shows what is not admitted.

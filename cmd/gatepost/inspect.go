@@ -54,20 +54,24 @@ read again, and waits for a decision when it next announces itself.`),
 admitted later.`),
 		a.decideCommand(discovery.Block, "Read no announcement of a device any more", `Forget what a device announced, and read no more of it until it is admitted.`),
 		&cobra.Command{
-			Use:   "remove DEVICE",
-			Short: "Forget a device",
+			Use:   "remove DEVICE...",
+			Short: "Forget devices",
 			Long: `Forget a device that is gone: its state and its place in lists. Its Matrix room keeps
 its history, is called “… (removed)” and leaves its space; its user leaves the room.
 If a rule still matches what it publishes, the device comes back with its next
-message; if it announces itself, when it is admitted again. Then it has its room back.`,
+message; if it announces itself, when it is admitted again. Then it has its room back.
+One that waits for a decision, is ignored or blocked is forgotten, too, and waits again
+when it next announces itself.`,
 			Example: "  gatepost devices remove porch",
-			Args:    args(cobra.ExactArgs(1)),
+			Args:    args(cobra.MinimumNArgs(1)),
 			RunE: func(_ *cobra.Command, words []string) error {
-				if err := a.ask(verbRemoveDevice, deviceRequest{words[0]}, nil); err != nil {
+				return each(words, func(id string) error {
+					if err := a.ask(verbRemoveDevice, deviceRequest{id}, nil); err != nil {
+						return err
+					}
+					_, err := fmt.Fprintf(a.out, "%s is forgotten.\n", clean(id, 0))
 					return err
-				}
-				_, err := fmt.Fprintf(a.out, "%s is forgotten.\n", clean(words[0], 0))
-				return err
+				})
 			},
 		})
 	return parent
