@@ -152,6 +152,12 @@ func TestACommandWaitsForADeviceThatIsOffline(t *testing.T) {
 				if got := w.newest(); got.State != Queued || !strings.Contains(strings.Join(w.devicePosts(), "\n"), "⏳ waiting for the device") {
 					t.Fatalf("%+v, said %q", got, w.devicePosts())
 				}
+				time.Sleep(12 * time.Second)
+				synctest.Wait()
+				posts, _, _ := w.cards()
+				if last := posts[len(posts)-1].Post.Text; !strings.Contains(last, "!set_target: waits for the device") {
+					t.Errorf("the card says %q", last)
+				}
 				c.do(w, r, e)
 				if c.want == Expired {
 					time.Sleep(time.Minute)

@@ -29,7 +29,8 @@ const (
 	cardSettle = 2 * time.Second        // a first card waits so long for what else the device says
 	cardPause  = 200 * time.Millisecond // between two looks at the cards that are due
 	spaceCards = "cards"
-	cardKey    = "card" // lane.Record.Key
+	cardKey    = ownKey + "card"
+	pinKey     = ownKey + "pin/"
 )
 
 // cardRecord is what is kept of a device's card. The zero value is that there is none.
@@ -259,7 +260,7 @@ func (g *Gateway) cardMade(b *batch, id string, event ids.EventID) {
 	if event != "" {
 		c.byEvent.Store(event, e.id)
 		b.change.Append = append(b.change.Append, lane.Record{
-			Lane: e.Lane, ID: ids.NewULID(now), Class: lane.State, Key: "pin/" + string(e.id), At: now,
+			Lane: e.Lane, ID: ids.NewULID(now), Class: lane.State, Key: pinKey + string(e.id), At: now,
 			Post: lane.Post{Kind: lane.Pin, RelatesTo: event, Replaces: e.Old},
 		})
 		e.Old = ""
@@ -323,7 +324,7 @@ func (g *Gateway) cardView(id ids.DeviceID, whole bool) (v card.View, d *Device)
 		v.Alarms = append(v.Alarms, oneLine(a.Text))
 	}
 	if c, ok := g.commands.last(id); ok {
-		v.Command = card.Command{Name: strings.TrimSpace(c.Name), State: stateWords[c.State], By: string(c.Sender), At: c.lastChange()}
+		v.Command = card.Command{Name: strings.TrimSpace(c.Name), State: c.words(), By: string(c.Sender), At: c.lastChange()}
 	}
 	return v, d
 }
@@ -365,7 +366,7 @@ func (d *Device) ruledView(v *card.View) {
 	v.About = strings.ReplaceAll(d.Ruled, "_", " ")
 	for _, name := range slices.Sorted(maps.Keys(d.Readings)) {
 		r := d.Readings[name]
-		if strings.HasPrefix(r.Value, "sha256:") || strings.HasPrefix(name, "announced/") {
+		if strings.HasPrefix(r.Value, "sha256:") || strings.HasPrefix(name, announcedKey) {
 			continue // too large for a line; kept for pictures
 		}
 		label := name[strings.LastIndexByte(name, '/')+1:]
@@ -402,6 +403,14 @@ func plainValue(v string) string {
 var stateWords = map[State]string{
 	Received: "being sent", Waiting: "waits for a second look", Queued: "waits for the broker", Published: "sent", Confirmed: "confirmed",
 	Failed: "failed", Expired: "expired", Refused: "refused", Withdrawn: "withdrawn", Unknown: "nobody knows whether it was done",
+}
+
+// words are the state of c as a card says it.
+func (c *Command) words() string {
+	if c.State == Queued && c.Held {
+		return "waits for the device"
+	}
+	return stateWords[c.State]
 }
 
 // cardHeap has the card first that is due first.

@@ -118,6 +118,65 @@ func TestARedactedCardIsMadeAgain(t *testing.T) {
 	})
 }
 
+// The process dies while the first card, an edit or the pin is sent: there is one card, and it is the one that is edited.
+func TestACrashWhileACardIsSent(t *testing.T) {
+	for _, what := range []string{"the card", "an edit", "the quick actions"} {
+		for _, arrives := range []bool{true, false} {
+			finding(t, true, nil, func(w *world) {
+				die := func(r lane.Record) bool {
+					switch what {
+					case "the card":
+						return r.Key == cardKey && r.Post.Replaces == ""
+					case "an edit":
+						return r.Key == cardKey && r.Post.Replaces != ""
+					default:
+						return strings.HasPrefix(r.Key, quickKey)
+					}
+				}
+				w.matrix.mu.Lock()
+				w.matrix.answer = func(r lane.Record) (lane.Outcome, bool) {
+					if die(r) {
+						return lane.Outcome{Verdict: lane.Unknown, Reason: "dying"}, arrives
+					}
+					return lane.Outcome{}, true
+				}
+				w.matrix.mu.Unlock()
+				w.announces(haLamp("l1", "Lamp", "lamps/1"))
+				w.value("ON")
+				carded()
+				w.value("OFF")
+				time.Sleep(70 * time.Second)
+				w.die()
+				w.matrix.mu.Lock()
+				w.matrix.answer = nil
+				w.matrix.mu.Unlock()
+				w.start(nil)
+				time.Sleep(3 * time.Minute)
+				w.value("ON")
+				time.Sleep(2 * time.Minute)
+				synctest.Wait()
+				posts, events, _ := w.cards()
+				first := 0
+				for i, p := range posts {
+					if p.Post.Replaces == "" {
+						first++
+					} else if p.Post.Replaces != events[0] {
+						t.Errorf("%s, arrives %v: edit %d is of %s", what, arrives, i, p.Post.Replaces)
+					}
+				}
+				if last := posts[len(posts)-1].Post.Text; first != 1 || !strings.Contains(last, "State: on") {
+					t.Errorf("%s, arrives %v: %d cards, the last says %q", what, arrives, first, last)
+				}
+				offers := w.offers()
+				slices.Sort(offers)
+				if n := len(slices.Compact(slices.Clone(offers))); n != len(offers) || n == 0 {
+					t.Errorf("%s, arrives %v: offers %q", what, arrives, offers)
+				}
+			})
+		}
+	}
+}
+
 // A card that the router did not hear of is known by its echo.
 func TestACardIsKnownByItsEcho(t *testing.T) {
 	finding(t, true, nil, func(w *world) {

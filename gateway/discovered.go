@@ -44,6 +44,9 @@ const (
 	maxRequests = 64
 )
 
+// announcedKey begins lane.Record.Key of what an announced reading brings.
+const announcedKey = ownKey + "announced/"
+
 // A device shows pictures that come by themselves, and where it is, at most this often.
 const pictureTime = 10 * time.Minute
 
@@ -327,7 +330,7 @@ func (g *Gateway) alarmed(b *batch, a *discovery.AlarmNews, name string, now tim
 
 // seldom makes r one of those of which the room sees the latest now and then.
 func (d *Device) seldom(r *lane.Record, reading string, now time.Time) {
-	r.Key = "announced/" + reading
+	r.Key = announcedKey + reading
 	at := Reading{At: now, Slot: d.Readings[r.Key].slot(now, pictureTime)}
 	if at.Slot.After(now) {
 		r.NotBefore = at.Slot

@@ -138,7 +138,7 @@ func (w *worker) sealedForm(ctx context.Context, r lane.Record) lane.Record {
 		}
 	}
 	at, ok := w.g.directory.place(r.Device)
-	if ok && (p.Kind == lane.Text || p.Kind == lane.Notice || p.Kind == lane.Media) {
+	if ok && r.Key != cardKey && (p.Kind == lane.Text || p.Kind == lane.Notice || p.Kind == lane.Media) {
 		name := title(at.name)
 		p.Text = name + ": " + p.Text
 		if p.HTML != "" {
@@ -162,7 +162,7 @@ const (
 	keyTime     = 10 * time.Minute
 	maxUnread   = 200
 	maxUnreadOf = 100
-	unreadText = "I could not read your message, because your app has not given me its key. Send it again; if that does not help, verify me or your own session first."
+	unreadText  = "I could not read your message, because your app has not given me its key. Send it again; if that does not help, verify me or your own session first."
 )
 
 // unread is what waits for its key, and who was told that theirs did not come. The inbox's goroutine owns it.

@@ -214,6 +214,23 @@ func TestHostileText(t *testing.T) {
 	})
 }
 
+// TestHostileTopics: names that a rule takes out of topics are as harmless in names of rooms and users as in what is said.
+func TestHostileTopics(t *testing.T) {
+	inWorld(t, []RuleSpec{{Topic: "x/{site}/{device}", Device: "{device}", Space: "{site}"}}, func(w *world) {
+		w.publish("x/@room Home\u202e/Lamp @room\u202e https:", "1")
+		for _, c := range w.matrix.calls {
+			if strings.Contains(c, "@room") || strings.Contains(c, "\u202e") {
+				t.Errorf("the homeserver is told %q", c)
+			}
+		}
+		for _, c := range w.matrix.created {
+			if strings.Contains(c.Name, "@room") || strings.Contains(c.Name, "\u202e") {
+				t.Errorf("a room is called %q", c.Name)
+			}
+		}
+	})
+}
+
 // TestHostileSizes: what is said of the largest device there can be fits into an event, which has 65 536 bytes, and an edit says
 // everything twice.
 func TestHostileSizes(t *testing.T) {

@@ -324,9 +324,12 @@ func (g *Gateway) routeOne(b *batch, m topic.Message) {
 	g.watch(b, d, s, m, posted)
 }
 
+// ownKey begins lane.Record.Key of what gatepost says by itself. What a device says has its topic for a key, and none begins so.
+const ownKey = "#"
+
 // roomRecord makes the sender look after a room even when nothing is to be said in it.
 func roomRecord(key ids.RoomKey, device ids.DeviceID, now time.Time) lane.Record {
-	return lane.Record{Lane: key, ID: ids.NewULID(now), Device: device, Class: lane.State, Key: "room", At: now, Post: lane.Post{Kind: lane.Room}}
+	return lane.Record{Lane: key, ID: ids.NewULID(now), Device: device, Class: lane.State, Key: ownKey + "room", At: now, Post: lane.Post{Kind: lane.Room}}
 }
 
 // inside runs f in the router goroutine, which owns devices and commands, and waits until what f put into the batch is

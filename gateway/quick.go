@@ -23,7 +23,7 @@ const maxQuick = 5
 const maxQuickName = 30
 
 // quickKey begins lane.Record.Key of such a reaction.
-const quickKey = "quick/"
+const quickKey = ownKey + "quick/"
 
 // quickAction is a reaction that is on a card, or on its way there.
 type quickAction struct {

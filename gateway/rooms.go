@@ -195,7 +195,7 @@ func (p *provisioner) ensure(ctx context.Context, key ids.RoomKey, device ids.De
 			return "", err
 		}
 	}
-	w := who.want(key, name, space, parent, ghost)
+	w := who.want(key, title(name), space, parent, ghost)
 	w.Encrypt = encrypt
 	if own, ok := p.g.private.get(key); ok {
 		w.People = own.people(p.g)
@@ -267,8 +267,8 @@ func (p *provisioner) cosmetic(key ids.RoomKey, err error) {
 
 func (p *provisioner) ensureGhost(ctx context.Context, ghost ids.UserID, device ids.DeviceID) error {
 	at, _ := p.g.directory.place(device)
-	name := at.name
-	if name == "" {
+	name := title(at.name)
+	if strings.TrimSpace(name) == "" {
 		name = string(device)
 	}
 	p.mu.Lock()

@@ -52,6 +52,29 @@ func TestCompileNamesEveryMistake(t *testing.T) {
 	}
 }
 
+// What a device says on a topic is never merged with what gatepost says of the device by itself, whatever the topic is called.
+func TestATopicIsNoKeyOfOurs(t *testing.T) {
+	rules := mustRules(t, []RuleSpec{{Topic: "#", Device: "d", Class: lane.State}})
+	d := &Device{ID: "d", Room: "device/d", Readings: map[string]Reading{}}
+	moved := lane.Record{}
+	d.seldom(&moved, "position", noon)
+	for name, own := range map[string]lane.Record{
+		"room": roomRecord("device/d", "d", noon), "card": {Lane: "device/d", Device: "d", Class: lane.State, Key: cardKey},
+		"quick/d/on": {Lane: "device/d", Device: "d", Class: lane.State, Key: quickKey + "d/on"}, "pin/d": {Lane: "device/d", Device: "d", Class: lane.State, Key: pinKey + "d"},
+		"announced/position": {Lane: "device/d", Device: "d", Class: lane.State, Key: moved.Key},
+	} {
+		rule, captures := rules.match(name)
+		s, err := rule.subject(captures)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, ok := d.post(s, message(name, "1"), "id")
+		if _, merges := lane.Merge(r, own); !ok || merges || !own.Mergeable() {
+			t.Errorf("what is said on %s gives way to %+v", name, own)
+		}
+	}
+}
+
 func TestTheFirstRuleThatMatchesWins(t *testing.T) {
 	rules := mustRules(t, []RuleSpec{
 		{Topic: "a/{device}/special", Post: "first"}, {Topic: "a/{device}/{reading}", Post: "second"},

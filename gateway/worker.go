@@ -122,7 +122,7 @@ func (w *worker) final(r lane.Record) lane.Record {
 	}
 	r.Post = sumUp(r.Post, r.Digest)
 	spoken := r.Post.Kind == lane.Text || r.Post.Kind == lane.Notice || r.Post.Kind == lane.Media
-	if at, ok := w.g.directory.place(r.Device); ok && !who.ghosts && spoken && w.g.directory.shared(r.Lane) && !w.g.sealed.has(r.Lane) {
+	if at, ok := w.g.directory.place(r.Device); ok && !who.ghosts && spoken && r.Key != cardKey && w.g.directory.shared(r.Lane) && !w.g.sealed.has(r.Lane) {
 		name := title(at.name) // the bot speaks for all of them
 		r.Post.Text = name + ": " + r.Post.Text
 		if r.Post.HTML != "" {
