@@ -340,6 +340,9 @@ func announcedView(v *card.View, f *discovery.Device, whole bool) {
 	}
 	v.About = strings.Join(about, ", ")
 	v.Online, v.Since = card.Online(f.Online), f.Since
+	if whole {
+		v.Refused = refusals(&f.Is)
+	}
 	for i := range f.Is.Readings {
 		r := &f.Is.Readings[i]
 		value, came := f.Values[r.Name]

@@ -111,6 +111,31 @@ func TestQuickActions(t *testing.T) {
 	})
 }
 
+// What is not supported is said by name, also of a device that nobody was asked about.
+func TestWhatIsNotSupportedIsShown(t *testing.T) {
+	finding(t, true, nil, func(w *world) {
+		for _, m := range [][2]string{
+			{"homeassistant/sensor/a/config", `{"name":"Good","uniq_id":"a","stat_t":"s/a","dev":{"ids":["s"],"name":"Sensor"}}`},
+			{"homeassistant/sensor/b/config", `{"name":"Odd","uniq_id":"b","stat_t":"s/b","val_tpl":"{{ states('x') }}","dev":{"ids":["s"],"name":"Sensor"}}`},
+			{"homeassistant/teleporter/c/config", `{"name":"C"}`},
+		} {
+			w.announces(m[0], m[1])
+		}
+		carded()
+		if posts, _, _ := w.cards(); len(posts) != 1 || strings.Contains(posts[0].Post.Text, "Odd") {
+			t.Errorf("cards %+v", posts)
+		}
+		w.says("@bob:x", w.theRoom(), "!status")
+		if got := w.lastSaid(); !strings.Contains(got, "✖ Odd is not supported: its template is not supported: 1:4: there is no function states") {
+			t.Errorf("said %q", got)
+		}
+		list, err := w.g.Unsupported(w.t.Context())
+		if err != nil || len(list) != 2 || list[0].Device != w.ids()[0] || list[0].Name != "Odd" || list[1].Device != "" || !strings.Contains(list[1].Reason, "teleporter") {
+			t.Errorf("%+v, %v", list, err)
+		}
+	})
+}
+
 func TestStatusShowsWhatTheCardLeavesOut(t *testing.T) {
 	finding(t, true, nil, func(w *world) {
 		w.announces("homeassistant/sensor/s1/config", `{"name":"Signal","uniq_id":"s1","stat_t":"s/1","ent_cat":"diagnostic","unit_of_meas":"dB","dev":{"ids":["s"],"name":"Sensor"}}`)

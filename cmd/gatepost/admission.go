@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -122,6 +123,17 @@ func (a *app) listProposals() error {
 		return err
 	}
 	return a.showProposals(all)
+}
+
+// listUnsupported shows what was announced and can't be done.
+func (a *app) listUnsupported() error {
+	var all []unsupportedInfo
+	if err := a.ask(verbUnsupported, nil, &all); err != nil {
+		return err
+	}
+	return list(a, all, "Nothing was announced that is not supported.", []string{"DEVICE", "WHAT", "WHY"}, func(u unsupportedInfo) []string {
+		return []string{cmp.Or(u.Device, "(no device)"), u.Name, u.Reason}
+	})
 }
 
 // listWaiting shows, below other devices, what waits for a decision, if anything does.

@@ -18,6 +18,8 @@ type control interface {
 	Devices(ctx context.Context) ([]deviceInfo, error)
 	// Unmatched lists recent topics that no rule wants, the latest first.
 	Unmatched(ctx context.Context) ([]unmatchedInfo, error)
+	// Unsupported lists what devices announced and gatepost can't do.
+	Unsupported(ctx context.Context) ([]unsupportedInfo, error)
 	// RemoveDevice forgets a device. Its room is archived and keeps its history; a rule that still matches makes it anew.
 	RemoveDevice(ctx context.Context, id string) error
 	// Proposals lists the devices that are not admitted, those that wait for a decision first.
@@ -63,6 +65,13 @@ type unmatchedInfo struct {
 	Messages int       `json:"messages"`
 	Bytes    int       `json:"bytes"` // of the last payload
 	LastSeen time.Time `json:"last_seen"`
+}
+
+// unsupportedInfo is something announced that gatepost can't do.
+type unsupportedInfo struct {
+	Device string `json:"device,omitempty"` // "": a whole announcement
+	Name   string `json:"name"`
+	Reason string `json:"reason"`
 }
 
 // roomInfo is a room or a space.
@@ -162,6 +171,7 @@ type (
 const (
 	verbDevices      = "devices"
 	verbUnmatched    = "unmatched"
+	verbUnsupported  = "unsupported"
 	verbRemoveDevice = "remove-device"
 	verbProposals    = "proposals"
 	verbDecide       = "decide"
@@ -181,6 +191,7 @@ const (
 // serveControl registers every verb of c on s. It is called before s runs.
 func serveControl(s *admin.Server, c control) {
 	handle(s, verbDevices, func(ctx context.Context, _ nothing) ([]deviceInfo, error) { return c.Devices(ctx) })
+	handle(s, verbUnsupported, func(ctx context.Context, _ nothing) ([]unsupportedInfo, error) { return c.Unsupported(ctx) })
 	handle(s, verbUnmatched, func(ctx context.Context, _ nothing) ([]unmatchedInfo, error) { return c.Unmatched(ctx) })
 	handle(s, verbRemoveDevice, func(ctx context.Context, r deviceRequest) (nothing, error) {
 		return nothing{}, c.RemoveDevice(ctx, r.Device)
@@ -218,7 +229,7 @@ func serveControl(s *admin.Server, c control) {
 // serveWithoutMatrix registers the verbs of a gateway without a matrix section: there is a backup, and nothing to list.
 func serveWithoutMatrix(s *admin.Server, backup func(context.Context, io.Writer) error) {
 	for _, verb := range []string{
-		verbDevices, verbUnmatched, verbRemoveDevice, verbProposals, verbDecide, verbRooms, verbCommands, verbAlarms, verbOutbox, verbDeadLetters, verbDeadLetter,
+		verbDevices, verbUnmatched, verbUnsupported, verbRemoveDevice, verbProposals, verbDecide, verbRooms, verbCommands, verbAlarms, verbOutbox, verbDeadLetters, verbDeadLetter,
 		verbRetry, verbDrop, verbSend, verbRunCommand, verbCalls,
 	} {
 		s.Handle(verb, func(context.Context, json.RawMessage) (any, error) {

@@ -34,6 +34,10 @@ func (f *fakeGateway) Devices(context.Context) ([]deviceInfo, error) {
 	}, nil
 }
 
+func (f *fakeGateway) Unsupported(context.Context) ([]unsupportedInfo, error) {
+	return []unsupportedInfo{{Device: "lamp", Name: "Effect", Reason: "there is no function states"}, {Name: "Gate", Reason: "unheard of"}}, nil
+}
+
 func (f *fakeGateway) Unmatched(context.Context) ([]unmatchedInfo, error) {
 	return []unmatchedInfo{{Topic: "stat/x", Messages: 3, Bytes: 12, LastSeen: when}}, nil
 }
@@ -237,6 +241,7 @@ func TestCommandLineAgainstARunningGateway(t *testing.T) {
 		{args: "devices block lamp-1", out: []string{"Done."}, done: "block lamp-1"},
 		{args: "devices admit nobody", code: 1, err: "no such device waits"},
 		{args: "devices list --json", out: []string{`"last_seen": "2026-11-22T16:00:00Z"`, `"Porch \u001b[31mred"`}},
+		{args: "devices list --unsupported", out: []string{"DEVICE", "lamp         Effect  there is no function states", "(no device)  Gate    unheard of"}},
 		{args: "devices list --unmatched", out: []string{"TOPIC", "stat/x  3         12"}},
 		{args: "devices remove old", out: []string{"old is forgotten."}, done: "remove old"},
 		{args: "devices remove porch", code: 1, err: "porch has a rule; remove that first"},

@@ -48,6 +48,18 @@ func (c *controller) Devices(ctx context.Context) ([]deviceInfo, error) {
 	return out, nil
 }
 
+func (c *controller) Unsupported(ctx context.Context) ([]unsupportedInfo, error) {
+	list, err := c.d.gateway.Unsupported(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []unsupportedInfo
+	for _, u := range list {
+		out = append(out, unsupportedInfo{string(u.Device), u.Name, u.Reason})
+	}
+	return out, nil
+}
+
 func (c *controller) Unmatched(context.Context) ([]unmatchedInfo, error) {
 	var out []unmatchedInfo
 	for _, u := range c.d.gateway.Unmatched() {

@@ -30,21 +30,25 @@ func (a *app) devicesCommand() *cobra.Command {
   gatepost devices admit porch-lamp-1f2e3d4c5b6a
   gatepost devices remove porch`,
 	}
-	var unmatched, waiting bool
+	var unmatched, waiting, unsupported bool
 	list := a.jsonFlag(&cobra.Command{
 		Use:   "list",
 		Short: "List the devices",
 		Args:  args(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
-			if waiting {
+			switch {
+			case waiting:
 				return a.listProposals()
+			case unsupported:
+				return a.listUnsupported()
 			}
 			return a.listDevices(unmatched)
 		},
 	})
 	list.Flags().BoolVar(&waiting, "waiting", false, "those that announced themselves and are not admitted, instead")
 	list.Flags().BoolVar(&unmatched, "unmatched", false, "recent topics that no rule wants, instead")
-	list.MarkFlagsMutuallyExclusive("unmatched", "waiting")
+	list.Flags().BoolVar(&unsupported, "unsupported", false, "what devices announced and gatepost does not support, instead")
+	list.MarkFlagsMutuallyExclusive("unmatched", "waiting", "unsupported")
 	a.jsonFlag(parent)
 	parent.AddCommand(list,
 		a.decideCommand(discovery.Admit, "Give a device that announced itself its room", `Give a device that announced itself its room, or an admitted one what it wants to have

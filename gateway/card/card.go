@@ -20,6 +20,7 @@ type View struct {
 	Lines   []Line    // in their order
 	More    int       // readings that are not shown
 	Most    int       // lines of readings at most; 0: 30
+	Refused []string  // what it announced and is not supported
 	Command Command   // the latest; Name "": there was none
 }
 
@@ -85,6 +86,9 @@ func Render(v View, now time.Time, zone *time.Location) Text {
 			how = "" // this is what it answers
 		}
 		w.line("", fmt.Sprintf("and %d more%s", v.More, how), "")
+	}
+	for _, r := range v.Refused {
+		w.line("✖ ", r, "")
 	}
 	if c := v.Command; c.Name != "" {
 		text := "!" + c.Name + ": " + c.State
