@@ -133,6 +133,10 @@ func (e *engine) encrypt(ctx context.Context, in ids.RoomID, record, kind string
 	} else if ok && row.Room == in && hmac.Equal(row.Of, of) {
 		return row.Content, e.store.Flush(ctx)
 	}
+	text, err := plain() // it may upload for long; who leaves meanwhile gets no key
+	if err != nil {
+		return nil, err
+	}
 	members, err := e.c.book.members(ctx, in)
 	if err != nil {
 		return nil, err
@@ -147,10 +151,6 @@ func (e *engine) encrypt(ctx context.Context, in ids.RoomID, record, kind string
 		if err := e.store.RemoveOutboundGroupSession(ctx, id.RoomID(in)); err != nil {
 			return nil, err
 		}
-	}
-	text, err := plain()
-	if err != nil {
-		return nil, err
 	}
 	content, err := e.encryptNext(ctx, mach, in, members, kind, text)
 	if err != nil {
