@@ -242,9 +242,10 @@ func (g *Gateway) CallRoomFor(ctx context.Context, device ids.DeviceID, person i
 	if !ok {
 		return CallRoom{}, fmt.Errorf("%s can't be called", device)
 	}
-	at := CallRoom{Device: device, Person: person, Self: who.user(device), Sealed: sealed}
-	if sealed {
-		at.Self = who.bot
+	at, name := CallRoom{Device: device, Person: person, Self: who.user(device), Sealed: sealed}, f.Name
+	if sealed { // the name can be read, so it is that of the device's room
+		home, _ := g.directory.place(device)
+		at.Self, name = who.bot, home.roomName
 	}
 	if at.Self != who.bot {
 		if err := g.rooms.ensureGhost(ctx, at.Self, device); err != nil {
@@ -253,7 +254,7 @@ func (g *Gateway) CallRoomFor(ctx context.Context, device ids.DeviceID, person i
 	}
 	var err error
 	at.Room, err = g.matrix.CreateRoom(ctx, room.Create{
-		As: at.Self, Direct: true, Encrypt: sealed, Name: title(f.Name), Federate: !strings.HasSuffix(string(person), ":"+who.server), Invite: []ids.UserID{person},
+		As: at.Self, Direct: true, Encrypt: sealed, Name: title(name), Federate: !strings.HasSuffix(string(person), ":"+who.server), Invite: []ids.UserID{person},
 	})
 	if err != nil {
 		return CallRoom{}, fmt.Errorf("call room: %w", err)

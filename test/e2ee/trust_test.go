@@ -182,6 +182,37 @@ func TestOnlyVerifiedPeople(t *testing.T) {
 	w.answers(alice, asked, "confirmed")
 }
 
+// With cross-signed, a device reads once its owner has signed it; nobody has to compare anything.
+func TestOnlySignedDevices(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(s *harness.Settings) { s.Extra = "crypto: {trust: cross-signed}\n" })
+	alice := w.person("alice", "alice")
+	room := w.doorRoom(alice)
+	second := w.device("alice's tablet", "alice")
+	w.joined(second, room, alice.UserID)
+	e := w.happensFor("for the signed", alice)
+	w.blind(second, e.ID)
+	w.must(second.CrossSignWith(w.ctx, alice.Keys))
+	w.until("the signature to be seen", func() bool {
+		text := plant("for both")
+		w.happens(text)
+		e := w.shows(alice, text)
+		_, err := second.Await(w.soon(), "the same", func(s Event) bool { return s.ID == e.ID })
+		w.must(err)
+		for _, s := range second.Events(room) {
+			if s.ID == e.ID {
+				return s.Error == ""
+			}
+		}
+		return false
+	})
+	// What is asked for by a device that nobody signed is done all the same: that is commands.require_verified.
+	third := w.device("alice's telephone", "alice")
+	w.joined(third, room, alice.UserID)
+	asked := w.say(third, room, "!unlock")
+	w.answers(alice, asked, "confirmed")
+}
+
 // blind waits until a device has an event that it can't read.
 func (w *world) blind(d *Device, id string) {
 	w.t.Helper()
