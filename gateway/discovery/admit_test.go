@@ -152,6 +152,37 @@ func TestOneOfTwoConventionsIsTakenBack(t *testing.T) {
 	}
 }
 
+// Devices that never finish announcing themselves do not shut out others for ever, nor are those forgotten that did.
+func TestAFloodOfBeginningsMakesRoomAgain(t *testing.T) {
+	x := newHouse(t, false, "homie4")
+	announced := func(name string) {
+		for _, m := range [][2]string{
+			{"$homie", "4.0.0"}, {"$name", name}, {"$nodes", "a"}, {"a/$name", "A"}, {"a/$properties", "t"}, {"a/t/$name", "T"}, {"a/t/$datatype", "float"}, {"$state", "ready"},
+		} {
+			x.message("homie/"+name+"/"+m[0], m[1], true)
+		}
+		x.wait(settleMost)
+	}
+	announced("first")
+	x.decide(x.one().ID, Admit)
+	for i := range maxStates + 10 {
+		x.message(fmt.Sprintf("homie/x%d/$name", i), "x", true)
+	}
+	announced("second")
+	if x.one().Name != "second" || len(x.h.states) > maxStates {
+		t.Errorf("proposals %+v, %d states", x.h.Proposals(), len(x.h.states))
+	}
+	x.message("homie/first/$state", "lost", true)
+	if d := x.admitted(); d.Online != Unreachable {
+		t.Errorf("the first one is forgotten: %+v", d)
+	}
+	x.check()
+	x.restart()
+	if len(x.h.states) > maxStates || len(x.h.states) < 2 {
+		t.Errorf("%d states after a restart", len(x.h.states))
+	}
+}
+
 func TestMoreReadingsAreNotAskedAbout(t *testing.T) {
 	x := newHouse(t, false, "homeassistant")
 	x.sensor("sensor", "x", `"stat_t":"s/x"`)

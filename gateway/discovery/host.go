@@ -34,6 +34,7 @@ type Host struct {
 	cfg         Config
 	conventions map[string]convention.Convention
 	states      map[partKey]convention.State
+	useful      map[partKey]bool // states from which a part came lately
 	parts       map[partKey]*part
 	held        map[partKey]*part // announced, but a person must first agree
 	owner       map[string]*group // of an identifier
@@ -67,7 +68,7 @@ type partKey struct{ convention, key string }
 // New makes an empty Host.
 func New(cfg Config) *Host {
 	h := &Host{
-		cfg: cfg, conventions: map[string]convention.Convention{}, states: map[partKey]convention.State{},
+		cfg: cfg, conventions: map[string]convention.Convention{}, states: map[partKey]convention.State{}, useful: map[partKey]bool{},
 		parts: map[partKey]*part{}, held: map[partKey]*part{}, owner: map[string]*group{}, byID: map[ids.DeviceID]*group{},
 		commands: map[string][]*group{}, blocked: map[partKey]bool{}, blockedIDs: map[string]bool{}, refused: map[partKey]convention.Refused{},
 		untold: map[*group]bool{}, index: newIndex(), templates: map[string]compiled{}, vars: map[string]any{},
@@ -156,23 +157,56 @@ func (h *Host) step(c convention.Convention, m topic.Message) {
 	}
 	for _, f := range facts {
 		h.fact(c.Name(), f, m)
+		if p, ok := f.(convention.Part); ok && h.states[at] != nil && h.announced(partKey{c.Name(), p.Key}) {
+			h.useful[at] = true
+		}
 	}
 }
 
+// announced says whether a part is kept.
+func (h *Host) announced(at partKey) bool { return h.parts[at] != nil || h.held[at] != nil }
+
+// full says whether there is no room for another state of so many bytes.
+func (h *Host) full(size int) bool { return len(h.states) >= maxStates || h.bytes+size > maxBytes }
+
 // remember keeps the state of a convention. One that there is no room for is not begun.
 func (h *Host) remember(at partKey, old, next convention.State) {
-	if old == nil && (len(h.states) >= maxStates || h.bytes+len(next) > maxBytes) {
+	if old == nil && h.full(len(next)) {
+		h.sweep()
+	}
+	if old == nil && h.full(len(next)) {
 		h.left++
 		return
 	}
 	h.bytes += len(next) - len(old)
 	if next == nil {
-		delete(h.states, at)
-		h.drop("state/" + at.hash())
+		h.forgetState(at)
 		return
 	}
 	h.states[at] = bytes.Clone(next)
 	h.put("state/"+at.hash(), stateItem(at, next))
+}
+
+// sweep makes room: it forgets some states of what began to announce itself, and came to nothing so far.
+func (h *Host) sweep() {
+	n := 0
+	for at, s := range h.states {
+		if n == sweepStates {
+			return
+		}
+		if !h.useful[at] && !h.announced(at) {
+			n++
+			h.bytes -= len(s)
+			h.left++
+			h.forgetState(at)
+		}
+	}
+}
+
+func (h *Host) forgetState(at partKey) {
+	delete(h.states, at)
+	delete(h.useful, at)
+	h.drop("state/" + at.hash())
 }
 
 // fact takes what a convention says.

@@ -11,7 +11,8 @@ const (
 	maxParts        = 50_000
 	maxDeviceParts  = 300 // parts of one device
 	maxBytes        = 96 << 20
-	maxStates       = 50_000
+	maxStates       = 50_000 // then those are forgotten that came to nothing
+	sweepStates     = 1_000  // at once
 	maxWild         = 1_000  // sources with wildcards
 	maxTemplates    = 20_000 // compiled ones that are remembered
 	maxRefused      = 500    // announcements that could not be read at all
