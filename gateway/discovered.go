@@ -301,11 +301,9 @@ func (g *Gateway) happened(b *batch, e *discovery.EventNews, name string, now ti
 	}
 	if id := e.Event.ID; id != "" {
 		id = "event " + id
-		if g.ids.seen(e.ID, id, now) {
-			g.metrics.repeated.Inc("id")
+		if !g.isNew(b, e.ID, id, now) {
 			return
 		}
-		b.change.Put = append(b.change.Put, g.ids.add(e.ID, id, now))
 	}
 	text, _ := media.Text([]byte(e.Text), maxText)
 	if text == "" {

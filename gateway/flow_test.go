@@ -282,6 +282,43 @@ func TestAnIDIsTakenOnce(t *testing.T) {
 	})
 }
 
+// A device that gives each message an id of its own fills the store only so far, and is heard all the same.
+func TestIDsAreBounded(t *testing.T) {
+	s := newMemStore()
+	for i, d := range []ids.DeviceID{"a", "a", "b"} {
+		known, err := loadSeenIDs(s) // as after a restart
+		if err != nil {
+			t.Fatal(err)
+		}
+		now, b, n := noon.Add(time.Duration(i)*24*time.Hour), &batch{}, 0
+		for n < maxIDBytesOf && known.add(b, d, fmt.Sprintf("%0128d", n), now) {
+			n++
+		}
+		switch size := n * (len(idKey(now, d, fmt.Sprintf("%0128d", 0))) + idOverhead); {
+		case d == "a" && i == 1 && n > 0:
+			t.Errorf("%d more on the next day", n)
+		case i != 1 && (size < maxIDBytesOf || size > maxIDBytesOf+1000):
+			t.Errorf("%s: %d ids", d, n)
+		}
+		if !known.seen(d, fmt.Sprintf("%0128d", 0), now) && i != 1 {
+			_ = s.Commit(b.change)
+			if !known.seen(d, fmt.Sprintf("%0128d", 0), now) {
+				t.Errorf("%s: an id is not known", d)
+			}
+		}
+		if err := s.Commit(b.change); err != nil {
+			t.Fatal(err)
+		}
+	}
+	known, err := loadSeenIDs(s)
+	if err != nil || known.all < 2*maxIDBytesOf {
+		t.Errorf("%d bytes are known, %v", known.all, err)
+	}
+	if b := new(batch); !known.add(b, "a", "x", noon.AddDate(0, 0, 3)) || known.all > maxIDBytesOf+1000 {
+		t.Errorf("two days later there is no room: %d bytes", known.all)
+	}
+}
+
 func TestTelemetryKeepsToItsPace(t *testing.T) {
 	rule := RuleSpec{Topic: "t/{device}/{reading}", Class: lane.Telemetry, Every: time.Minute}
 	inWorld(t, []RuleSpec{rule}, func(w *world) {

@@ -158,7 +158,7 @@ func New(cfg Config) (*Gateway, error) {
 	g := &Gateway{
 		cfg: cfg, log: cfg.Log, store: cfg.Store, matrix: cfg.Matrix, metrics: newMetrics(cfg.Metrics),
 		queue: newQueue(), inRouter: make(chan func(*batch)), idleMarks: time.NewTimer(time.Hour), commandTimer: time.NewTimer(time.Hour),
-		ids: &seenIDs{store: cfg.Store, fresh: map[string]bool{}}, echo: newEcho(), offers: map[ids.DeviceID]announcedActions{}, answers: newLimiter(), silences: newSilences(), link: newLink(), directory: newDirectory(), phones: newPhones(), pictures: newPictures(),
+		echo: newEcho(), offers: map[ids.DeviceID]announcedActions{}, answers: newLimiter(), silences: newSilences(), link: newLink(), directory: newDirectory(), phones: newPhones(), pictures: newPictures(),
 		tries: newTries(), shown: newShownIDs(), publisher: newPublisher(), powers: newPowers(),
 		inboxBell: make(chan struct{}, 1), keysBell: make(chan struct{}, 1), upgradeBell: make(chan struct{}, 1), alerts: make(chan alert, 16), unmatched: unmatched{by: map[string]*Unmatched{}}, state: state{told: map[string]time.Time{}},
 		failure: make(chan error, 1), stopped: make(chan struct{}),
@@ -181,6 +181,9 @@ func New(cfg Config) (*Gateway, error) {
 		g.know(d)
 	}
 	if g.callRooms, err = loadCallRooms(g.store); err != nil {
+		return nil, err
+	}
+	if g.ids, err = loadSeenIDs(g.store); err != nil {
 		return nil, err
 	}
 	if g.commands, err = loadCommands(g.store); err != nil {

@@ -304,11 +304,8 @@ func (g *Gateway) routeOne(b *batch, m topic.Message) {
 		case err != nil:
 			g.log.Warn("the rule's id gave an error; the message is taken as new", logkey.Rule, rule.spec.Topic, logkey.Topic, m.Topic, logkey.Error, err)
 		case id == "":
-		case g.ids.seen(d.ID, id, m.Time):
-			g.metrics.repeated.Inc("id")
+		case !g.isNew(b, d.ID, id, m.Time):
 			return
-		default:
-			b.change.Put = append(b.change.Put, g.ids.add(d.ID, id, m.Time))
 		}
 	}
 	if g.cfg.Cards.Rules {

@@ -2,13 +2,11 @@ package gateway
 
 import (
 	"encoding/binary"
-	"errors"
 	"hash/fnv"
 	"sync"
 	"time"
 
 	"github.com/gatepost/gatepost/gateway/lane"
-	"github.com/gatepost/gatepost/internal/ids"
 	"github.com/gatepost/gatepost/mqtt/topic"
 )
 
@@ -181,59 +179,4 @@ func (k *marks) clear() (items []lane.Item, again bool) {
 	}
 	k.stored, k.recent = false, nil
 	return append(k.left(), lane.Item{Space: spaceMarks, Key: latestKey}), false
-}
-
-// seenIDs knows the message ids that rules took with `id:`: one id a device is taken once within 24 h.
-type seenIDs struct {
-	store Store
-	fresh map[string]bool // not yet certain to be in the store
-	order []string
-}
-
-// Ids are kept by UTC day; today's and yesterday's count, so an id is known for 24 to 48 h.
-func idKey(day time.Time, d ids.DeviceID, id string) string {
-	return day.UTC().Format("20060102") + "/" + string(d) + "/" + shorten([]byte(id))
-}
-
-// Only the router goroutine calls seen and add. A store that can't be read makes the message a new one: the commit that
-// follows fails then.
-func (s *seenIDs) seen(d ids.DeviceID, id string, now time.Time) bool {
-	for _, day := range []time.Time{now, now.AddDate(0, 0, -1)} {
-		key := idKey(day, d, id)
-		if s.fresh[key] {
-			return true
-		}
-		if _, ok, err := s.store.Get(spaceIDs, key); ok && err == nil {
-			return true
-		}
-	}
-	return false
-}
-
-func (s *seenIDs) add(d ids.DeviceID, id string, now time.Time) lane.Item {
-	key := idKey(now, d, id)
-	s.fresh[key] = true
-	s.order = append(s.order, key)
-	if len(s.order) > 4*batchRecords { // older ones were committed
-		delete(s.fresh, s.order[0])
-		s.order = s.order[1:]
-	}
-	return lane.Item{Space: spaceIDs, Key: key, Value: []byte{1}}
-}
-
-// forgetOldIDs gives a commit that deletes some ids from before yesterday; empty when there are none.
-func forgetOldIDs(s Store, now time.Time) (lane.Change, error) {
-	var c lane.Change
-	limit := now.UTC().AddDate(0, 0, -1).Format("20060102")
-	err := s.Each(spaceIDs, "", func(key string, _ []byte) error {
-		if key >= limit || len(c.Put) >= batchRecords {
-			return errEnough
-		}
-		c.Put = append(c.Put, lane.Item{Space: spaceIDs, Key: key})
-		return nil
-	})
-	if errors.Is(err, errEnough) {
-		err = nil
-	}
-	return c, err
 }
