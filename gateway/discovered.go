@@ -255,7 +255,11 @@ func (g *Gateway) followAnnounced(b *batch, now time.Time) {
 
 // forgetFound forgets what a device announced. When it does so again it is a new one.
 func (g *Gateway) forgetFound(b *batch, id ids.DeviceID) {
-	if g.finder != nil && g.finder.host.Remove(id) == nil {
+	if g.finder == nil {
+		b.change.Put = append(b.change.Put, discovery.Forget(id))
+		return
+	}
+	if g.finder.host.Remove(id) == nil {
 		b.after = append(b.after, g.finder.ring)
 	}
 }

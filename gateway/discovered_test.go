@@ -281,6 +281,46 @@ func TestADeviceThatIsNotAdmittedIsForgotten(t *testing.T) {
 	})
 }
 
+// Who is removed while announcements are not read is not back when they are.
+func TestADeviceIsRemovedWhileDiscoveryIsOff(t *testing.T) {
+	finding(t, false, nil, func(w *world) {
+		w.announces(haLamp("l1", "Lamp", "lamps/1"))
+		settle()
+		if _, err := w.g.Decide(w.t.Context(), w.proposals()[0].ID, discovery.Admit); err != nil {
+			t.Fatal(err)
+		}
+		w.publish("lamps/1/state", "ON")
+		on := w.change
+		w.change = func(c *Config) { on(c); c.Discovery = nil }
+		w.restart(nil)
+		if err := w.g.RemoveDevice(w.t.Context(), w.ids()[0]); err != nil {
+			t.Error(err)
+		}
+		w.change = on
+		w.restart(nil)
+		settle()
+		if list, p := w.ids(), w.proposals(); len(list) != 0 || len(p) != 1 || p[0].Stage != discovery.Waiting {
+			t.Errorf("devices %v, proposals %+v", list, p)
+		}
+	})
+}
+
+// Somebody who becomes an owner hears of what waits.
+func TestANewOwnerIsAsked(t *testing.T) {
+	finding(t, false, nil, func(w *world) {
+		if err := w.g.Reload(w.t.Context(), mustRules(t, nil), People{}, nil); err != nil {
+			t.Fatal(err)
+		}
+		w.announces(haLamp("l1", "Lamp", "lamps/1"))
+		settle()
+		if err := w.g.Reload(w.t.Context(), mustRules(t, nil), People{Owners: []ids.UserID{"@alice:x"}}, nil); err != nil {
+			t.Fatal(err)
+		}
+		settle()
+		w.about("A new device")
+	})
+}
+
 func TestAFloodIsOneMessage(t *testing.T) {
 	finding(t, false, nil, func(w *world) {
 		for i := range 40 {

@@ -148,6 +148,9 @@ func (g *Gateway) Reload(ctx context.Context, rules *Rules, people People, zone 
 		for key := range g.rooms.list() {
 			b.change.Append = append(b.change.Append, roomRecord(key, "", now))
 		}
+		if g.finder != nil {
+			g.askOwners(b, now)
+		}
 		if len(people.Owners) > 0 && !g.rooms.exists(ids.ControlRoom) {
 			b.change.Append = append(b.change.Append, roomRecord(ids.ControlRoom, "", now))
 		}

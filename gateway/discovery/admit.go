@@ -420,7 +420,7 @@ func (h *Host) block(g *group) {
 	if g.into != nil {
 		g.into.growth = nil
 		delete(h.byID, g.id)
-		h.drop("device/" + string(g.id))
+		h.drop(deviceKey(g.id))
 		g.into, g.id = nil, ids.Device(string(g.id)+" "+g.version()+" "+g.keys[0].convention+" "+g.keys[0].key)
 		h.byID[g.id] = g
 	}

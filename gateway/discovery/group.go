@@ -348,7 +348,7 @@ func (h *Host) forget(g *group) {
 	for name := range g.dev.Values {
 		h.drop(valueKey(g.id, name))
 	}
-	h.drop("device/" + string(g.id))
+	h.drop(deviceKey(g.id))
 }
 
 // isBlocked says whether people want to hear nothing of a part, or of its device, by whatever convention.

@@ -110,8 +110,14 @@ func (h *Host) saveGroup(g *group) {
 	if err != nil {
 		panic(err) // strings and times only
 	}
-	h.put("device/"+string(g.id), b)
+	h.put(deviceKey(g.id), b)
 }
+
+// Forget is the item by which a device that was admitted is none any more, where there is no Host: one that is started later
+// finds its announcements as if they came then.
+func Forget(id ids.DeviceID) lane.Item { return lane.Item{Space: Space, Key: deviceKey(id)} }
+
+func deviceKey(id ids.DeviceID) string { return "device/" + string(id) }
 
 func (h *Host) put(key string, value []byte) {
 	h.items = append(h.items, lane.Item{Space: Space, Key: key, Value: value})
@@ -291,7 +297,7 @@ func (h *Host) restore(r record, loose map[partKey]*part, now time.Time) {
 func (h *Host) restoreGrowth(r record, now time.Time) {
 	g := h.byID[r.Into]
 	if g == nil || g.stage != Admitted || g.growth != nil {
-		h.drop("device/" + string(r.ID))
+		h.drop(deviceKey(r.ID))
 		return
 	}
 	m := &group{id: r.ID, told: r.Told, stage: r.Stage, into: g, place: -1, began: r.Began, changed: r.Began, known: map[string]bool{}, allowed: map[string]bool{}, dev: Device{ID: r.ID, Values: map[string]Value{}}, stale: true}
@@ -309,7 +315,7 @@ func (h *Host) restoreGrowth(r record, now time.Time) {
 	}
 	slices.SortFunc(m.parts, compareParts)
 	if len(m.parts) == 0 {
-		h.drop("device/" + string(r.ID))
+		h.drop(deviceKey(r.ID))
 		return
 	}
 	g.growth = m
