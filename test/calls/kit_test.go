@@ -105,6 +105,22 @@ type setting struct {
 	before  func(w *world)        // what must be there before anything is started; nil: nothing
 }
 
+// newHomeserver is Dendrite, or with GATEPOST_TEST_HOMESERVER=synapse Synapse.
+func newHomeserver(t *testing.T, bin, dir, registration string) harness.Homeserver {
+	t.Helper()
+	var hs harness.Homeserver
+	var err error
+	if onSynapse() {
+		hs, err = harness.NewSynapse(filepath.Join(binaries, "synapse-venv"), dir, harness.SynapseOptions{Registration: registration})
+	} else {
+		hs, err = harness.NewDendrite(bin, dir, registration)
+	}
+	must(t, err)
+	return hs
+}
+
+func onSynapse() bool { return os.Getenv("GATEPOST_TEST_HOMESERVER") == "synapse" }
+
 // newWorld has everything running. answer is the door's --answer.
 func newWorld(t *testing.T, answer string) *world {
 	t.Helper()
@@ -125,8 +141,7 @@ func (s setting) begin(t *testing.T) *world {
 	home, gate, registration := filepath.Join(dir, "homeserver"), filepath.Join(dir, "gatepost"), filepath.Join(dir, "registration.yaml")
 	must(t, os.Mkdir(home, 0o700))
 	must(t, os.Mkdir(gate, 0o700))
-	w.hs, err = harness.NewDendrite(bin, home, registration)
-	must(t, err)
+	w.hs = newHomeserver(t, bin, home, registration)
 	must(t, harness.NewRegistration(ports[0]).WriteFile(registration, w.hs.ServerName()))
 	w.broker, w.relay, w.web = at(1), at(3), "ws://"+at(4)
 	w.ports = ports
