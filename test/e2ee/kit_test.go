@@ -128,7 +128,9 @@ func (s *site) joined(d *Device, room, user string) {
 	defer tick.Stop()
 	for ctx := s.soon(); ; {
 		in, encrypted, err := d.In(ctx, room, user)
-		s.must(err)
+		if err != nil {
+			s.t.Fatalf("%s does not know that %s is in %s: %v; the last events: %s", d.name, user, room, err, d.tail(20))
+		}
 		if in && encrypted {
 			return
 		}

@@ -111,11 +111,12 @@ export class Device {
     }
   }
 
-  // enter takes news of a room: all of its state first, since who may read is asked about the end of it.
+  // enter takes news of a room: all of its state first, since who may read is asked about the end of it. What is known is passed
+  // over: Synapse says it again as state, after two joined at once, and then it is older than what followed (MSC4222).
   async enter(id, state, gap, timeline) {
     const room = this.room(id);
     for (const event of [...state, ...gap, ...timeline]) {
-      if (event.state_key !== undefined) room.apply(event);
+      if (event.state_key !== undefined && !room.known.has(event.event_id)) room.apply(event);
     }
     if (room.encryption) {
       await this.machine.updateTrackedUsers(room.audience().map((user) => new UserId(user)));
