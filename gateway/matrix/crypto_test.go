@@ -581,12 +581,19 @@ func TestWhoGetsKeys(t *testing.T) {
 	reads(alice, both, true)
 	reads(bob, both, true)
 
+	k.mu.Lock()
+	k.members = k.members[:len(k.members)-1]
+	k.mu.Unlock()
 	if err := c.book.apply([]room.Event{member("@bob:example.org", "leave")}); err != nil {
 		t.Fatal(err)
 	}
 	gone := send("without bob")
 	reads(alice, gone, true)
 	reads(bob, gone, false)
+	if err := c.book.apply([]room.Event{member("@bob:example.org", "join")}); err != nil { // it is an old one, on a slower way
+		t.Fatal(err)
+	}
+	reads(bob, send("still without bob"), false)
 
 	tablet := k.person(t, "@alice:example.org", "TABLET")
 	k.hear(t, c, "@alice:example.org")

@@ -136,12 +136,9 @@ func (b *roomBook) apply(events []room.Event) error {
 			b.mu.Lock()
 			if r := b.rooms[e.Room]; r != nil {
 				r.moves++
-				switch {
-				case r.members == nil:
-				case there(content.text("membership")):
-					r.members[ids.UserID(*e.StateKey)] = true
-				default:
-					delete(r.members, ids.UserID(*e.StateKey))
+				// It may be old: /sync and transactions run beside each other, and Synapse says state again (MSC4222).
+				if there(content.text("membership")) != r.members[ids.UserID(*e.StateKey)] {
+					r.members = nil
 				}
 			}
 			b.mu.Unlock()
@@ -166,8 +163,8 @@ func (b *roomBook) doubt(id ids.RoomID) {
 
 func there(membership string) bool { return membership == "join" || membership == "invite" }
 
-// members are those who may read what is said now, in order. They are read once by every process; from then on events
-// tell who comes and goes. When one does so while they are read, they are read again: the answer may be older than that.
+// members are those who may read what is said now, in order. They are read once, and again when an event tells that somebody came
+// or went. When one does so while they are read, they are read once more: the answer may be older than that.
 func (b *roomBook) members(ctx context.Context, id ids.RoomID) ([]ids.UserID, error) {
 	for range 3 {
 		b.mu.Lock()
