@@ -52,3 +52,63 @@ func TestLeavesWhileMembersAreRead(t *testing.T) {
 		})
 	}
 }
+
+// Who left gets nothing new, who came gets nothing old; a new device gets what follows.
+func TestWhoGetsKeys(t *testing.T) {
+	k := newCryptoServer(t)
+	k.members = append(k.members, "@bob:example.org")
+	alice, bob := k.person(t, "@alice:example.org", "PHONE"), k.person(t, "@bob:example.org", "LAPTOP")
+	table, kept := newMemTable(), secrets{}
+	c := k.bot(t, table, kept, nil)
+	send := func(text string) object {
+		t.Helper()
+		if o := c.Send(t.Context(), testRoom, "", saying("r-"+text, text)); o.Verdict != lane.Done {
+			t.Fatal(o)
+		}
+		sent := k.events()
+		return sent[len(sent)-1]
+	}
+	reads := func(p *person, e object, want bool) {
+		t.Helper()
+		if _, err := p.read(t, e); (err == nil) != want {
+			t.Errorf("%s: %v", p.mach.Client.DeviceID, err)
+		}
+	}
+	member := func(user, membership string) room.Event {
+		return room.Event{ID: "$m", Room: testRoom, Type: "m.room.member", StateKey: &user, Content: json.RawMessage(fmt.Sprintf(`{"membership":%q}`, membership))}
+	}
+	both := send("for both")
+	reads(alice, both, true)
+	reads(bob, both, true)
+
+	k.mu.Lock()
+	k.members = k.members[:len(k.members)-1]
+	k.mu.Unlock()
+	if err := c.book.apply([]room.Event{member("@bob:example.org", "leave")}); err != nil {
+		t.Fatal(err)
+	}
+	gone := send("without bob")
+	reads(alice, gone, true)
+	reads(bob, gone, false)
+	if err := c.book.apply([]room.Event{member("@bob:example.org", "join")}); err != nil { // it is an old one, on a slower way
+		t.Fatal(err)
+	}
+	reads(bob, send("still without bob"), false)
+
+	tablet := k.person(t, "@alice:example.org", "TABLET")
+	k.hear(t, c, "@alice:example.org")
+	later := send("for the tablet too")
+	reads(alice, later, true)
+	reads(tablet, later, true)
+	reads(tablet, gone, false)
+	reads(bob, later, false)
+
+	// Somebody leaves while nobody watches.
+	k.members = []string{string(testBot), "@carol:example.org"}
+	carol := k.person(t, "@carol:example.org", "PC")
+	c = k.bot(t, table.clone(), kept, nil)
+	last := send("after the restart")
+	reads(carol, last, true)
+	reads(carol, later, false)
+	reads(alice, last, false)
+}
