@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"container/heap"
 	"encoding/json"
 	"fmt"
@@ -164,12 +165,13 @@ func (c *cards) lookAt(e *cardEntry, due time.Time) {
 	c.arm(due)
 }
 
-// forget drops the card of a device that is not known any more. What was posted stays.
-func (c *cards) forget(b *batch, id ids.DeviceID) {
+// forget drops the card of a device that is not known any more. What was posted stays, and is not pinned.
+func (c *cards) forget(b *batch, id ids.DeviceID, now time.Time) {
 	e := c.byID[id]
 	if e == nil {
 		return
 	}
+	e.pin(b, "", cmp.Or(e.Event, e.Old), now)
 	if e.place >= 0 {
 		heap.Remove(&c.due, e.place)
 	}
@@ -177,6 +179,17 @@ func (c *cards) forget(b *batch, id ids.DeviceID) {
 	c.byEvent.Delete(e.Event)
 	delete(c.making, e.Sending)
 	b.change.Put = append(b.change.Put, lane.Item{Space: spaceCards, Key: string(id)})
+}
+
+// pin makes event the pinned one in the place of old, where they are not "".
+func (e *cardEntry) pin(b *batch, event, old ids.EventID, now time.Time) {
+	if e.Lane == "" || event == "" && old == "" {
+		return
+	}
+	b.change.Append = append(b.change.Append, lane.Record{
+		Lane: e.Lane, ID: ids.NewULID(now), Class: lane.State, Key: pinKey + string(e.id), At: now,
+		Post: lane.Post{Kind: lane.Pin, RelatesTo: event, Replaces: old},
+	})
 }
 
 // cardTick brings the cards up to date that are due, the oldest first and no more than their share of what can be sent.
@@ -233,6 +246,7 @@ func (g *Gateway) updateCard(b *batch, e *cardEntry, now time.Time) bool {
 	}
 	if moved {
 		g.cards.byEvent.Delete(e.Event) // it stays behind in the other room
+		e.pin(b, "", cmp.Or(e.Event, e.Old), now)
 		e.Event, e.Old, e.Quick = "", "", nil
 	}
 	if e.Event != "" {
@@ -259,10 +273,7 @@ func (g *Gateway) cardMade(b *batch, id string, event ids.EventID) {
 	e.Sending, e.Event = "", event
 	if event != "" {
 		c.byEvent.Store(event, e.id)
-		b.change.Append = append(b.change.Append, lane.Record{
-			Lane: e.Lane, ID: ids.NewULID(now), Class: lane.State, Key: pinKey + string(e.id), At: now,
-			Post: lane.Post{Kind: lane.Pin, RelatesTo: event, Replaces: e.Old},
-		})
+		e.pin(b, event, e.Old, now)
 		e.Old = ""
 		g.offerQuick(b, e, now)
 	}

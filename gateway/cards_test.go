@@ -256,6 +256,47 @@ func TestAFirstCardIsNeverLeftOut(t *testing.T) {
 	})
 }
 
+// The card of a device that was removed, or speaks elsewhere, is not pinned any more: one that comes back has one pinned card.
+func TestAnOldCardIsNotPinned(t *testing.T) {
+	finding(t, true, nil, func(w *world) {
+		w.announces(haLamp("l1", "Lamp", "lamps/1"))
+		carded()
+		_, events, _ := w.cards()
+		room := w.theRoom()
+		if err := w.g.RemoveDevice(w.t.Context(), w.ids()[0]); err != nil {
+			t.Error(err)
+		}
+		carded()
+		if got := w.changes("pin " + room); len(got) != 2 || got[1] != "pin "+room+"  instead of "+string(events[0]) {
+			t.Errorf("pinned %q", got)
+		}
+		w.announces(haLamp("l1", "Lamp", "lamps/1"))
+		carded()
+		_, events, _ = w.cards()
+		if got := w.changes("pin " + room); len(got) != 3 || got[2] != "pin "+room+" "+string(events[len(events)-1])+" instead of " {
+			t.Errorf("pinned %q", got)
+		}
+	})
+	home := RuleSpec{Topic: "m/{device}", Class: lane.State}
+	inWorld(t, []RuleSpec{home}, func(w *world) {
+		w.change = func(c *Config) { c.Cards = Cards{Every: time.Minute, Rules: true} }
+		w.restart([]RuleSpec{home})
+		w.publish("m/a", "1")
+		carded()
+		_, events, _ := w.cards()
+		moved := home
+		moved.Room = "hall"
+		w.restart([]RuleSpec{moved})
+		carded()
+		w.publish("m/a", "2")
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if got := w.changes("pin "); len(got) != 3 || len(events) != 1 || !slices.ContainsFunc(got, func(s string) bool { return strings.HasSuffix(s, "  instead of "+string(events[0])) }) {
+			t.Errorf("pinned %q", got)
+		}
+	})
+}
+
 func TestCardsOfRules(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

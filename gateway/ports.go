@@ -51,7 +51,8 @@ type Rooms interface {
 	Upload(ctx context.Context, data []byte, mime, name string) (string, error)
 	// SetPower brings the levels of people from before to now, and leaves all others in m.room.power_levels as they are.
 	SetPower(ctx context.Context, id ids.RoomID, before, now map[ids.UserID]int) error
-	// Pin makes event one of the room's pinned ones, as the bot, in the place of old ("" none). Idempotent.
+	// Pin makes event one of the room's pinned ones, as the bot, in the place of old ("" none); "" takes old away.
+	// Idempotent.
 	Pin(ctx context.Context, id ids.RoomID, event, old ids.EventID) error
 	// Invite is done too when the user is in the room, or invited, already.
 	Invite(ctx context.Context, id ids.RoomID, user ids.UserID) error

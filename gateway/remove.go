@@ -48,7 +48,7 @@ func (g *Gateway) remove(b *batch, d *Device, text string, now time.Time) {
 	delete(g.offers, d.ID)
 	g.directory.remove(d.ID)
 	g.forgetFound(b, d.ID)
-	g.cards.forget(b, d.ID)
+	g.cards.forget(b, d.ID, now)
 	g.silences.forget(d.ID)
 	g.phones.put(Phone{Device: d.ID})
 	for _, c := range g.commands.inOrder() {

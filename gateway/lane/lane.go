@@ -66,7 +66,7 @@ const (
 	Media     Kind = "media"     // m.image, m.audio, m.video or m.file by Post.MIME
 	Reaction  Kind = "reaction"  // m.reaction with Text as key on Post.RelatesTo
 	Redaction Kind = "redaction" // of Post.RelatesTo
-	Pin       Kind = "pin"       // Post.RelatesTo becomes one of the room's pinned events, in the place of Post.Replaces
+	Pin       Kind = "pin"       // Post.RelatesTo becomes one of the room's pinned events, in the place of Post.Replaces; either may be ""
 	Room      Kind = "room"      // nothing is sent: the room is made, or brought up to date
 	Call      Kind = "call"      // m.call.*: Name is the type, Text the content as JSON; not sent after Record.Expires
 )

@@ -164,7 +164,7 @@ func (c *Client) SetState(ctx context.Context, in ids.RoomID, typ, key string, c
 }
 
 // Pin makes event one of the room's pinned ones (Client-Server API, m.room.pinned_events) in the place of old ("" none), as the
-// bot. Those that others pinned stay. Idempotent.
+// bot; "" takes old away. Those that others pinned stay. Idempotent.
 func (c *Client) Pin(ctx context.Context, in ids.RoomID, event, old ids.EventID) error {
 	var content struct {
 		Pinned []ids.EventID `json:"pinned"`
@@ -175,11 +175,14 @@ func (c *Client) Pin(ctx context.Context, in ids.RoomID, event, old ids.EventID)
 	if err != nil && lane.OutcomeOf(err).Code != "M_NOT_FOUND" {
 		return fmt.Errorf("read the pinned events: %w", err)
 	}
-	if slices.Contains(content.Pinned, event) && (old == "" || !slices.Contains(content.Pinned, old)) {
+	if (event == "" || slices.Contains(content.Pinned, event)) && (old == "" || !slices.Contains(content.Pinned, old)) {
 		return nil
 	}
 	content.Pinned = slices.DeleteFunc(content.Pinned, func(e ids.EventID) bool { return e == event || e == old || !validEventID(string(e)) })
-	content.Pinned = append(content.Pinned[:min(len(content.Pinned), maxPinned)], event)
+	content.Pinned = content.Pinned[:min(len(content.Pinned), maxPinned)]
+	if event != "" {
+		content.Pinned = append(content.Pinned, event)
+	}
 	return c.SetState(ctx, in, "m.room.pinned_events", "", content)
 }
 

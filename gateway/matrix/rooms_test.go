@@ -148,6 +148,34 @@ func TestInvite(t *testing.T) {
 	}
 }
 
+func TestPin(t *testing.T) {
+	for _, c := range []struct{ had, event, old, want string }{ // want "": nothing is changed
+		{`{"pinned":["$x"]}`, "$1", "", `["$x","$1"]`},
+		{`{"pinned":["$x","$1"]}`, "$1", "", ""},
+		{`{"pinned":["$x","$1"]}`, "$2", "$1", `["$x","$2"]`},
+		{`{"pinned":["$x","$1","$2"]}`, "$2", "$1", `["$x","$2"]`},
+		{`{"pinned":["$x","$1"]}`, "", "$1", `["$x"]`},
+		{`{"pinned":["$x"]}`, "", "$1", ""},
+		{`{}`, "$1", "", `["$1"]`},
+		{`{}`, "", "$1", ""},
+	} {
+		h := newHomeserver(t)
+		h.on("GET /_matrix/client/v3/rooms/{room}/state/m.room.pinned_events/{$}", says(200, c.had))
+		got := ""
+		h.on("PUT /_matrix/client/v3/rooms/{room}/state/m.room.pinned_events/{$}", func(w http.ResponseWriter, r *http.Request) {
+			var body struct{ Pinned json.RawMessage }
+			if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
+				t.Error(err)
+			}
+			got = string(body.Pinned)
+			says(200, `{"event_id":"$e"}`)(w, r)
+		})
+		if err := newClient(t, h, nil).Pin(t.Context(), testRoom, ids.EventID(c.event), ids.EventID(c.old)); err != nil || got != c.want {
+			t.Errorf("%+v: %v, put %s", c, err, got)
+		}
+	}
+}
+
 func TestRoomState(t *testing.T) {
 	parse := func(raw string) room.State {
 		var events []object
