@@ -131,7 +131,7 @@ interop-calls: build $(DENDRITE) ## calls of matrix-js-sdk in Chromium, with the
 	@go test -tags interop -count=1 -timeout 20m -v $(if $(ONLY),-run '$(ONLY)') ./test/calls/ \
 		| { grep -v '^=== ' || true; } | tee $(if $(ONLY),/dev/null,bin/figures/interop-calls.tsv)
 	@if [ -n "$(ONLY)" ]; then true; elif $(MAKE) --no-print-directory --quiet $(SYNAPSE); then \
-		GATEPOST_TEST_HOMESERVER=synapse go test -tags interop -count=1 -timeout 10m -v -run '^(TestCalls|TestUnanswered|TestTerminatedCalls)$$' ./test/calls/ \
+		GATEPOST_TEST_HOMESERVER=synapse go test -tags interop -count=1 -timeout 10m -v -run '^(TestCalls|TestUnanswered|TestTerminatedCalls|TestTerminatedVideo)$$' ./test/calls/ \
 			| { grep -v '^=== ' || true; } | tee -a bin/figures/interop-calls.tsv; \
 	else echo "interop-calls: not run on Synapse, which could not be installed" >&2; [ "$${CI:-}" != true ]; fi
 

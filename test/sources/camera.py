@@ -33,6 +33,8 @@ def video_of(container, codec):
     v.options = {"preset": "ultrafast", "tune": "zerolatency", "g": "25"}
     if codec == "libx264":
         v.options["profile"] = "baseline"
+    if codec == "libvpx":
+        v.options = {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "g": "25"}
     return v
 
 

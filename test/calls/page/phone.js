@@ -114,6 +114,8 @@ const phone = {
   async hangup() { this.call.hangup("user_hangup", false); return {}; },
   async hold({ on }) { this.call.setRemoteOnHold(on); return {}; },
   async mute({ on }) { await this.call.setMicrophoneMuted(on); return {}; },
+  async blind({ on }) { await this.call.setLocalVideoMuted(on); return {}; },
+
   // Presses a key of the dial pad, and comes back when it was sent: another one before that would take its place.
   async press({ key }) {
     const pad = this.call.peerConn.getSenders().find((s) => s.dtmf)?.dtmf;
