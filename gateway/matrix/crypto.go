@@ -39,7 +39,7 @@ type engine struct {
 
 	mu     sync.Mutex
 	asked  map[ids.UserID]time.Time // whose devices were asked for without an answer
-	wanted map[id.SessionID]bool    // sessions whose key was asked for
+	wanted map[wish]bool            // sessions whose key was asked for
 	claims map[id.UserID]*claim     // on what is known of people's devices
 	done   map[ids.RoomID][]string  // records that were sent: what is kept of them goes with the next commit
 	keeper *keeper
@@ -56,7 +56,7 @@ func newEngine(c *Client, cfg CryptoConfig) (*engine, error) {
 	}
 	e := &engine{
 		c: c, cfg: cfg, store: store, log: c.cfg.Log,
-		asked: map[ids.UserID]time.Time{}, wanted: map[id.SessionID]bool{}, claims: map[id.UserID]*claim{}, done: map[ids.RoomID][]string{},
+		asked: map[ids.UserID]time.Time{}, wanted: map[wish]bool{}, claims: map[id.UserID]*claim{}, done: map[ids.RoomID][]string{},
 	}
 	if err := e.loadRooms(); err != nil {
 		return nil, err
@@ -269,6 +269,7 @@ func (e *engine) start(ctx context.Context, device id.DeviceID) error {
 	mach := crypto.NewOlmMachine(e.client(device), nil, e.store, stateStore{e.c.book})
 	mach.SendKeysMinTrust = e.cfg.Trust.state()
 	mach.ShareKeysMinTrust = id.TrustStateCrossSignedVerified
+	mach.AllowKeyShare = allowKey(mach.AllowKeyShare)
 	mach.DisableSharedGroupSessionTracking = true
 	mach.DisableRatchetTracking = true
 	mach.IgnorePostDecryptionParseErrors = true

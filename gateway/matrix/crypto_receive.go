@@ -64,22 +64,50 @@ func (e *engine) toDevice(ctx context.Context, mach *crypto.OlmMachine, raw json
 		e.c.metrics.ignored.Inc()
 		return
 	}
+	given := givenBy(ctx, evt.Sender)
 	switch content := evt.Content.Parsed.(type) {
 	case *event.EncryptedEventContent:
-		if inner := mach.HandleEncryptedEvent(ctx, evt); inner != nil && concerns(inner.Type.Type, inner.Content.VeryRaw) {
+		if inner := mach.HandleEncryptedEvent(given, evt); inner != nil && concerns(inner.Type.Type, inner.Content.VeryRaw) {
 			e.keeper.take(verifyEvent{Type: inner.Type.Type, Sender: ids.UserID(evt.Sender), Content: inner.Content.VeryRaw})
 		}
 	case *event.RoomKeyRequestEventContent:
 		if evt.Sender == mach.Client.UserID { // nobody else is given keys on request
-			mach.HandleRoomKeyRequest(ctx, evt.Sender, content)
+			e.keyAsked(ctx, mach, content)
 		}
 	case *event.RoomKeyWithheldEventContent:
-		mach.HandleRoomKeyWithheld(ctx, content)
+		mach.HandleRoomKeyWithheld(given, content)
 		e.cfg.KeysCame() // what waits for this key waits for nothing
 	default:
 		if concerns(evt.Type.Type, o["content"]) {
 			e.keeper.take(verifyEvent{Type: evt.Type.Type, Sender: ids.UserID(evt.Sender), Content: slices.Clone(o["content"])})
 		}
+	}
+}
+
+// keyAsked answers a device of the bot's own user that asks for a key, if it is signed and still there.
+func (e *engine) keyAsked(ctx context.Context, mach *crypto.OlmMachine, content *event.RoomKeyRequestEventContent) {
+	if err := e.refresh(ctx, mach, []ids.UserID{e.c.bot}); err != nil {
+		e.log.Info("a request for a key was not answered", logkey.Error, err.Error())
+		return
+	}
+	from, err := e.store.giverOf(ctx, content.Body.RoomID, content.Body.SessionID)
+	if err != nil {
+		e.log.Info("a request for a key was not answered", logkey.Error, err.Error())
+		return
+	}
+	if from != "" {
+		ctx = givenBy(ctx, from)
+	}
+	mach.HandleRoomKeyRequest(ctx, mach.Client.UserID, content)
+}
+
+// allowKey refuses keys to devices that are gone, which the store remembers.
+func allowKey(allow func(context.Context, *id.Device, event.RequestedKeyInfo) *crypto.KeyShareRejection) func(context.Context, *id.Device, event.RequestedKeyInfo) *crypto.KeyShareRejection {
+	return func(ctx context.Context, d *id.Device, about event.RequestedKeyInfo) *crypto.KeyShareRejection {
+		if d.Deleted {
+			return &crypto.KeyShareRejectNoResponse
+		}
+		return allow(ctx, d, about)
 	}
 }
 
@@ -106,7 +134,11 @@ func (e *engine) decrypt(ctx context.Context, in room.Event, news bool) (out roo
 	if err := e.refreshKnown(ctx, mach, in.Sender); err != nil {
 		return in, err
 	}
-	clear, err := mach.DecryptMegolmEvent(ctx, evt)
+	sctx := ctx
+	if in.Sender != e.c.bot {
+		sctx = givenBy(ctx, evt.Sender)
+	}
+	clear, err := mach.DecryptMegolmEvent(sctx, evt)
 	if err != nil {
 		return in, e.why(ctx, mach, in, evt, err)
 	}
@@ -147,9 +179,9 @@ func (e *engine) opened(in room.Event, clear *event.Event, news bool) (room.Even
 	return out, nil
 }
 
-// trustOf says how sure it is whose device spoke.
+// trustOf says how sure it is whose device spoke. One that its owner has logged out, because it was lost perhaps, speaks for nobody.
 func trustOf(m event.MautrixInfo) room.Trust {
-	if m.ForwardedKeys || m.TrustSource == nil && m.TrustState != id.TrustStateVerified {
+	if m.ForwardedKeys || m.TrustSource == nil && m.TrustState != id.TrustStateVerified || m.TrustSource != nil && m.TrustSource.Deleted {
 		return room.Untrusted
 	}
 	switch m.TrustState {
@@ -170,7 +202,7 @@ func (e *engine) why(ctx context.Context, mach *crypto.OlmMachine, in room.Event
 	case errors.Is(err, crypto.ErrGroupSessionWithheld):
 		return fmt.Errorf("%w: %w", room.ErrWithheld, err)
 	case errors.Is(err, crypto.ErrNoSessionFound), errors.Is(err, olm.ErrUnknownMessageIndex):
-		e.wish(ctx, mach, in, evt)
+		e.askKey(ctx, mach, in, evt)
 		return room.ErrNoKeys
 	default:
 		return fmt.Errorf("%w: %w", room.ErrUnreadable, err)
@@ -180,17 +212,27 @@ func (e *engine) why(ctx context.Context, mach *crypto.OlmMachine, in room.Event
 // maxWanted bounds the sessions that are remembered to have been asked for.
 const maxWanted = 1000
 
-// wish asks the sender's devices for the key of an event.
-func (e *engine) wish(ctx context.Context, mach *crypto.OlmMachine, in room.Event, evt *event.Event) {
+// wish is a session that a sender's devices were asked for.
+type wish struct {
+	from    ids.UserID
+	session id.SessionID
+}
+
+// askKey asks the sender's devices for the key of an event.
+func (e *engine) askKey(ctx context.Context, mach *crypto.OlmMachine, in room.Event, evt *event.Event) {
 	content := evt.Content.AsEncrypted()
+	if len(content.SessionID) > maxUserID || len(content.SenderKey) > maxUserID {
+		return
+	}
+	key := wish{in.Sender, content.SessionID}
 	e.mu.Lock()
-	asked := e.wanted[content.SessionID]
+	asked := e.wanted[key]
 	if len(e.wanted) >= maxWanted {
 		clear(e.wanted)
 	}
-	e.wanted[content.SessionID] = true
+	e.wanted[key] = true
 	e.mu.Unlock()
-	if asked || len(content.SessionID) > maxUserID || len(content.SenderKey) > maxUserID {
+	if asked {
 		return
 	}
 	err := mach.SendRoomKeyRequest(ctx, id.RoomID(in.Room), content.SenderKey, content.SessionID, ids.NewULID(e.c.cfg.Now()),

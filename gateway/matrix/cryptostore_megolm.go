@@ -51,19 +51,65 @@ func (r inboundRow) session() (*crypto.InboundGroupSession, error) {
 	}, nil
 }
 
-// PutGroupSession is of crypto.Store. A session that its sender gave us itself stays that sender's, whoever else says to have made it.
-func (s *cryptoStore) PutGroupSession(_ context.Context, g *crypto.InboundGroupSession) error {
+// Sessions, and the news that they are withheld, are kept apart by the user from whom they came: anybody may say to have any
+// session, and what one says must not touch what another said. givenBy names that user to the store, past mautrix, which knows a
+// session by room and id alone; without it the session is ours.
+func givenBy(ctx context.Context, u id.UserID) context.Context {
+	return context.WithValue(ctx, giverKey{}, u)
+}
+
+type giverKey struct{}
+
+// inboundKey is the key of the rows about a session.
+func (s *cryptoStore) inboundKey(ctx context.Context, room id.RoomID, session id.SessionID) []byte {
+	if u, ok := ctx.Value(giverKey{}).(id.UserID); ok {
+		return s.key(string(room), string(session), string(u))
+	}
+	return s.key(string(room), string(session))
+}
+
+// giverOf is who gave us a session; "" when it is ours, or nobody did.
+func (s *cryptoStore) giverOf(ctx context.Context, room id.RoomID, session id.SessionID) (u id.UserID, err error) {
+	ours := false
+	err = s.eachInbound(ctx, s.key(string(room), string(session)), func(key []byte, r inboundRow) error {
+		ours = ours || len(key) == 2*nameBytes
+		if r.Source == id.KeySourceDirect {
+			u = r.SourceUser
+		}
+		return nil
+	})
+	if ours {
+		return "", err
+	}
+	return u, err
+}
+
+// contradicts says whether g, with the id of r, is no other part of the same session.
+func (r inboundRow) contradicts(g *crypto.InboundGroupSession) bool {
+	had, err := r.session()
+	if err != nil {
+		return false
+	}
+	at := max(had.Internal.FirstKnownIndex(), g.Internal.FirstKnownIndex())
+	a, aerr := had.Internal.Export(at)
+	b, berr := g.Internal.Export(at)
+	return aerr != nil || berr != nil || !bytes.Equal(a, b)
+}
+
+// PutGroupSession is of crypto.Store. A session that a device gave us itself stays that device's, whichever else says to have made it,
+// and what replaces it, to read what was said earlier, must lead to it: an exported session carries no signature.
+func (s *cryptoStore) PutGroupSession(ctx context.Context, g *crypto.InboundGroupSession) error {
 	p, err := g.Internal.Pickle([]byte(pickleKey))
 	if err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key := s.key(string(g.RoomID), string(g.ID()))
+	key := s.inboundKey(ctx, g.RoomID, g.ID())
 	var had inboundRow
 	if ok, err := s.get(bucketInbound, key, &had); err != nil {
 		return err
-	} else if ok && had.SenderKey != g.SenderKey && had.Source == id.KeySourceDirect {
+	} else if ok && had.Source == id.KeySourceDirect && (had.SenderKey != g.SenderKey || had.contradicts(g)) {
 		return nil
 	}
 	s.set(bucketWithheld, key, nil)
@@ -74,11 +120,11 @@ func (s *cryptoStore) PutGroupSession(_ context.Context, g *crypto.InboundGroupS
 }
 
 // GetGroupSession is of crypto.Store.
-func (s *cryptoStore) GetGroupSession(_ context.Context, room id.RoomID, session id.SessionID) (*crypto.InboundGroupSession, error) {
+func (s *cryptoStore) GetGroupSession(ctx context.Context, room id.RoomID, session id.SessionID) (*crypto.InboundGroupSession, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var r inboundRow
-	ok, err := s.get(bucketInbound, s.key(string(room), string(session)), &r)
+	ok, err := s.get(bucketInbound, s.inboundKey(ctx, room, session), &r)
 	if err != nil {
 		return nil, err
 	}
@@ -89,33 +135,33 @@ func (s *cryptoStore) GetGroupSession(_ context.Context, room id.RoomID, session
 		}
 		s.lost(bucketInbound, err)
 	}
-	w, err := s.withheld(room, session)
+	w, err := s.withheld(ctx, room, session)
 	if err != nil || w == nil {
 		return nil, err
 	}
 	return nil, w
 }
 
-func (s *cryptoStore) withheld(room id.RoomID, session id.SessionID) (*event.RoomKeyWithheldEventContent, error) {
+func (s *cryptoStore) withheld(ctx context.Context, room id.RoomID, session id.SessionID) (*event.RoomKeyWithheldEventContent, error) {
 	var w event.RoomKeyWithheldEventContent
-	if ok, err := s.get(bucketWithheld, s.key(string(room), string(session)), &w); !ok || err != nil {
+	if ok, err := s.get(bucketWithheld, s.inboundKey(ctx, room, session), &w); !ok || err != nil {
 		return nil, err
 	}
 	return &w, nil
 }
 
 // GetWithheldGroupSession is of crypto.Store.
-func (s *cryptoStore) GetWithheldGroupSession(_ context.Context, room id.RoomID, session id.SessionID) (*event.RoomKeyWithheldEventContent, error) {
+func (s *cryptoStore) GetWithheldGroupSession(ctx context.Context, room id.RoomID, session id.SessionID) (*event.RoomKeyWithheldEventContent, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.withheld(room, session)
+	return s.withheld(ctx, room, session)
 }
 
 // PutWithheldGroupSession is of crypto.Store. A session that is there stays.
-func (s *cryptoStore) PutWithheldGroupSession(_ context.Context, w event.RoomKeyWithheldEventContent) error {
+func (s *cryptoStore) PutWithheldGroupSession(ctx context.Context, w event.RoomKeyWithheldEventContent) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key := s.key(string(w.RoomID), string(w.SessionID))
+	key := s.inboundKey(ctx, w.RoomID, w.SessionID)
 	for _, bucket := range []string{bucketInbound, bucketWithheld} {
 		if had, err := s.raw(bucket, key); err != nil || had != nil {
 			return err
@@ -125,11 +171,11 @@ func (s *cryptoStore) PutWithheldGroupSession(_ context.Context, w event.RoomKey
 }
 
 // RedactGroupSession is of crypto.Store.
-func (s *cryptoStore) RedactGroupSession(_ context.Context, room id.RoomID, session id.SessionID, reason string) error {
+func (s *cryptoStore) RedactGroupSession(ctx context.Context, room id.RoomID, session id.SessionID, reason string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var r inboundRow
-	key := s.key(string(room), string(session))
+	key := s.inboundKey(ctx, room, session)
 	if ok, err := s.get(bucketInbound, key, &r); !ok || err != nil {
 		return err
 	}
@@ -146,7 +192,7 @@ func (s *cryptoStore) redact(key []byte, r inboundRow, reason string) error {
 }
 
 func (s *cryptoStore) redactAll(ctx context.Context, room id.RoomID, reason string, match func(inboundRow) bool) (out []id.SessionID, err error) {
-	err = s.eachInbound(ctx, room, func(key []byte, r inboundRow) error {
+	err = s.eachInbound(ctx, s.ofRoom(room), func(key []byte, r inboundRow) error {
 		if !match(r) {
 			return nil
 		}
@@ -158,12 +204,16 @@ func (s *cryptoStore) redactAll(ctx context.Context, room id.RoomID, reason stri
 	return out, err
 }
 
-// eachInbound calls f for the sessions of a room, or of all ("").
-func (s *cryptoStore) eachInbound(ctx context.Context, room id.RoomID, f func(key []byte, r inboundRow) error) error {
-	var prefix []byte
-	if room != "" {
-		prefix = s.key(string(room))
+// ofRoom begins the keys of a room's sessions, or of all ("").
+func (s *cryptoStore) ofRoom(room id.RoomID) []byte {
+	if room == "" {
+		return nil
 	}
+	return s.key(string(room))
+}
+
+// eachInbound calls f for the sessions whose keys begin with prefix.
+func (s *cryptoStore) eachInbound(ctx context.Context, prefix []byte, f func(key []byte, r inboundRow) error) error {
 	return s.each(ctx, bucketInbound, prefix, func(key, _ []byte) error {
 		s.mu.Lock()
 		var r inboundRow
@@ -201,7 +251,7 @@ func (s *cryptoStore) RedactOutdatedGroupSessions(ctx context.Context) ([]id.Ses
 
 func (s *cryptoStore) list(ctx context.Context, room id.RoomID, want func(inboundRow) bool) dbutil.RowIter[*crypto.InboundGroupSession] {
 	var out []*crypto.InboundGroupSession
-	err := s.eachInbound(ctx, room, func(_ []byte, r inboundRow) error {
+	err := s.eachInbound(ctx, s.ofRoom(room), func(_ []byte, r inboundRow) error {
 		if !want(r) {
 			return nil
 		}
