@@ -77,7 +77,7 @@ func (g *Gateway) askOwners(b *batch, now time.Time) {
 func flood(list []discovery.Proposal, now time.Time) lane.Record {
 	var names []string
 	for _, p := range list[:min(len(list), maxNames)] {
-		names = append(names, "“"+title(p.Name)+"”")
+		names = append(names, "“"+short(p.Name, maxShort)+"”")
 	}
 	if len(list) > maxNames {
 		names = append(names, "…")
@@ -94,7 +94,7 @@ func flood(list []discovery.Proposal, now time.Time) lane.Record {
 func question(p discovery.Proposal, encrypt bool, now time.Time) lane.Record {
 	text := strings.Join(proposed(p, encrypt), "\n")
 	text += fmt.Sprintf("\nReact or reply with ✅ to admit it, 🙈 to ignore it, 🚫 to hear nothing of it again. Or: gatepost devices admit|ignore|block %s", p.ID)
-	clean, _ := media.Text([]byte(text), maxText)
+	clean, _ := media.Text([]byte(text), 2*maxText) // proposed keeps it shorter
 	return lane.Record{
 		Lane: ids.ControlRoom, ID: ids.NewULID(now), Class: lane.Event, At: now,
 		Post: lane.Post{Kind: lane.Text, Text: clean, Values: map[string]string{"proposal": string(p.ID), "version": p.Version}},
@@ -102,12 +102,12 @@ func question(p discovery.Proposal, encrypt bool, now time.Time) lane.Record {
 }
 
 // proposed says in lines what a device would become, with an encrypted room or not. All names in it are the device's own, so they
-// stand in quotes.
+// stand in quotes, and none is so long that it hides what follows.
 func proposed(p discovery.Proposal, encrypt bool) []string {
 	d := p.Is
-	name := "“" + title(p.Name) + "”"
+	name := "“" + short(p.Name, maxShort) + "”"
 	about := strings.Join(slices.DeleteFunc([]string{
-		title(strings.ReplaceAll(string(d.Kind), "_", " ")), title(strings.TrimSpace(d.Manufacturer + " " + d.Model)), "through " + strings.Join(p.Conventions, " and "),
+		title(strings.ReplaceAll(string(d.Kind), "_", " ")), short(strings.TrimSpace(d.Manufacturer+" "+d.Model), maxShort), "through " + strings.Join(p.Conventions, " and "),
 	}, func(s string) bool { return s == "" }), ", ")
 	var out []string
 	if p.Into != "" {
@@ -118,9 +118,12 @@ func proposed(p discovery.Proposal, encrypt bool) []string {
 		if encrypt {
 			where = "It would have an encrypted room, which has its id for a name"
 		} else if d.Area != "" {
-			where += ", in the space “" + title(d.Area) + "”"
+			where += ", in the space “" + short(d.Area, maxShort) + "”"
 		}
 		out = append(out, where+".")
+	}
+	for _, w := range p.Warnings {
+		out = append(out, "⚠ "+title(w)+".")
 	}
 	line := func(what string, all []string) {
 		if len(all) > maxNames {
@@ -133,7 +136,7 @@ func proposed(p discovery.Proposal, encrypt bool) []string {
 	var readings, commands, dangerous, events, alarms, refused []string
 	for _, r := range d.Readings {
 		if !r.Diagnostic && !r.Hidden {
-			readings = append(readings, title(r.Label))
+			readings = append(readings, short(r.Label, maxShort))
 		}
 	}
 	for _, c := range d.Commands {
@@ -144,13 +147,13 @@ func proposed(p discovery.Proposal, encrypt bool) []string {
 		}
 	}
 	for _, t := range d.Triggers {
-		events = append(events, title(t.Label))
+		events = append(events, short(t.Label, maxShort))
 	}
 	for _, a := range d.Alarms {
-		alarms = append(alarms, title(a.Label))
+		alarms = append(alarms, short(a.Label, maxShort))
 	}
 	for _, r := range d.Refused {
-		refused = append(refused, title(r.Name)+" ("+title(r.Reason)+")")
+		refused = append(refused, short(r.Name, maxShort)+" ("+short(r.Reason, 2*maxShort)+")")
 	}
 	line("Readings", readings)
 	line("Commands", commands)
@@ -158,10 +161,19 @@ func proposed(p discovery.Proposal, encrypt bool) []string {
 	line("Events", events)
 	line("Alarms", alarms)
 	line("Not supported", refused)
-	for _, w := range p.Warnings {
-		out = append(out, "⚠ "+title(w)+".")
-	}
 	return out
+}
+
+// maxShort is how many characters of a name are shown where many stand together.
+const maxShort = 60
+
+// short is a name of somebody else's, cut to most characters.
+func short(name string, most int) string {
+	s, cut := media.Text([]byte(strings.ReplaceAll(name, "\n", " ")), most)
+	if cut {
+		s += "…"
+	}
+	return s
 }
 
 // askedAbout reads which proposal an event of ours in the control room is about; "" none.

@@ -214,6 +214,33 @@ func TestHostileText(t *testing.T) {
 	})
 }
 
+// TestHostileQuestion: what a device says at length leaves out nothing that an owner must know.
+func TestHostileQuestion(t *testing.T) {
+	beside(t, func(w *world) {
+		long := strings.Repeat("loooong label ", 18)
+		for i := range 40 {
+			component, keys := "sensor", ""
+			switch i % 4 {
+			case 1:
+				component, keys = "event", `,"evt_typ":["a"]`
+			case 2:
+				component, keys = "sensor", `,"val_tpl":"{{ states('`+long+`') }}"`
+			case 3:
+				component, keys = "binary_sensor", `,"dev_cla":"smoke"`
+			}
+			w.announces(fmt.Sprintf("homeassistant/%s/q%d/config", component, i), fmt.Sprintf(`{"name":"%d %s","uniq_id":"q%d","stat_t":"q/%d"%s,"dev":{"ids":["q"],"name":"%s","mf":"%s","mdl":"%s","sa":"%s"}}`, i, long, i, i, keys, long, long, long, long))
+		}
+		w.announces("homeassistant/switch/q/config", fmt.Sprintf(`{"name":"%s","uniq_id":"q","cmd_t":"lamps/good/set","dev":{"ids":["q"],"name":"%s"}}`, long, long))
+		settle()
+		body, _, _ := w.about("A new device")
+		for _, part := range []string{"⚠ Its command", "would be sent to a topic of “Good lamp”.", "Readings: ", "Not supported: ", "Alarms: ", "React or reply with ✅", "gatepost devices admit|ignore|block looo"} {
+			if !strings.Contains(body, part) {
+				t.Errorf("no %q in\n%s", part, body)
+			}
+		}
+	})
+}
+
 // TestHostileTopics: names that a rule takes out of topics are as harmless in names of rooms and users as in what is said.
 func TestHostileTopics(t *testing.T) {
 	inWorld(t, []RuleSpec{{Topic: "x/{site}/{device}", Device: "{device}", Space: "{site}"}}, func(w *world) {

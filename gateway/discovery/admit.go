@@ -105,12 +105,12 @@ func (h *Host) claims(g *group, p *part) []string {
 	var out []string
 	for _, id := range p.is.IDs {
 		if o := h.owner[id]; o != nil && o != g && o.stage == Admitted {
-			out = append(out, fmt.Sprintf("It calls itself %s, which is “%s”", id, o.name()))
+			out = append(out, fmt.Sprintf("It calls itself %s, which is “%s”", brief(id), brief(o.name())))
 		}
 	}
 	for _, c := range p.is.Commands {
 		if who := h.whose(g, c.Topic); who != "" {
-			out = append(out, fmt.Sprintf("Its command “%s” would be sent to a topic of “%s”", c.Label, who))
+			out = append(out, fmt.Sprintf("Its command “%s” would be sent to a topic of “%s”", brief(c.Label), brief(who)))
 		}
 	}
 	return out
@@ -136,6 +136,15 @@ func (h *Host) whose(g *group, name string) string {
 
 func (g *group) name() string { return cmp.Or(g.dev.Is.Name, string(g.id), g.dev.Is.ID) }
 
+// brief is a name in a sentence, cut so that it hides nothing of it.
+func brief(name string) string {
+	const most = 60
+	if r := []rune(name); len(r) > most {
+		return string(r[:most]) + "…"
+	}
+	return name
+}
+
 // shortened is a list for people.
 func shortened(list []string) []string {
 	const most = 5
@@ -160,7 +169,7 @@ func (h *Host) objections(g *group, old, p *part) []string {
 		if g.allowed[c.Topic] || old != nil && slices.ContainsFunc(old.is.Commands, func(o convention.Command) bool { return o.Name == c.Name }) {
 			continue
 		}
-		more = append(more, "“"+c.Label+"”")
+		more = append(more, "“"+brief(c.Label)+"”")
 	}
 	if len(more) > 0 {
 		out = append(out, "It would get more commands: "+strings.Join(more[:min(len(more), 10)], ", "))
