@@ -137,6 +137,44 @@ func (e *engine) encrypt(ctx context.Context, in ids.RoomID, record, kind string
 	if err != nil {
 		return nil, err
 	}
+	content, err := e.encryptNext(ctx, mach, in, kind, text)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := encode(content)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.store.putSent(record, sentRow{record, raw, of, in, e.c.cfg.Now()}); err != nil {
+		return nil, err
+	}
+	e.forgetDone(in)
+	return raw, e.store.Flush(ctx)
+}
+
+// encryptNext encrypts with the room's session, which is made and shared first when there is none. Who is in the room is looked at
+// once more when all requests are answered, however long that took: who left meanwhile can't read what is said.
+func (e *engine) encryptNext(ctx context.Context, mach *crypto.OlmMachine, in ids.RoomID, kind string, plain []byte) (*event.EncryptedEventContent, error) {
+	for range 3 {
+		members, err := e.share(ctx, mach, in)
+		if err != nil {
+			return nil, err
+		}
+		if now, err := e.c.book.members(ctx, in); err != nil {
+			return nil, err
+		} else if !slices.Equal(now, members) {
+			continue
+		}
+		content, err := mach.EncryptMegolmEvent(ctx, id.RoomID(in), event.Type{Type: kind, Class: event.MessageEventType}, json.RawMessage(plain))
+		if !crypto.IsShareError(err) { // else news of a device took the session away
+			return content, err
+		}
+	}
+	return nil, lane.Outcome{Verdict: lane.Retry, Code: codeEncrypted, Reason: "the people of the room, or their devices, change too fast"}
+}
+
+// share sees to it that those in the room have the key of its session, and nobody else.
+func (e *engine) share(ctx context.Context, mach *crypto.OlmMachine, in ids.RoomID) ([]ids.UserID, error) {
 	members, err := e.c.book.members(ctx, in)
 	if err != nil {
 		return nil, err
@@ -152,46 +190,21 @@ func (e *engine) encrypt(ctx context.Context, in ids.RoomID, record, kind string
 			return nil, err
 		}
 	}
-	content, err := e.encryptNext(ctx, mach, in, members, kind, text)
-	if err != nil {
+	o, err := e.store.GetOutboundGroupSession(ctx, id.RoomID(in))
+	if err != nil || o != nil && o.Shared && !o.Expired() {
+		return members, err
+	}
+	if err := e.c.book.share(in, members); err != nil {
 		return nil, err
 	}
-	raw, err := encode(content)
-	if err != nil {
-		return nil, err
-	}
-	if err := e.store.putSent(record, sentRow{record, raw, of, in, e.c.cfg.Now()}); err != nil {
-		return nil, err
-	}
-	e.forgetDone(in)
-	return raw, e.store.Flush(ctx)
-}
-
-// encryptNext encrypts with the room's session, which is made and shared first when there is none.
-func (e *engine) encryptNext(ctx context.Context, mach *crypto.OlmMachine, in ids.RoomID, members []ids.UserID, kind string, plain []byte) (*event.EncryptedEventContent, error) {
 	users := make([]id.UserID, 0, len(members))
 	for _, m := range members {
 		users = append(users, id.UserID(m))
 	}
-	for range 3 { // news of a device may take a session away while it is shared
-		o, err := e.store.GetOutboundGroupSession(ctx, id.RoomID(in))
-		if err != nil {
-			return nil, err
-		}
-		if o == nil || !o.Shared || o.Expired() {
-			if err := e.c.book.share(in, members); err != nil {
-				return nil, err
-			}
-			if err := mach.ShareGroupSession(ctx, id.RoomID(in), users); err != nil {
-				return nil, machineOutcome("share the room's key", err)
-			}
-		}
-		content, err := mach.EncryptMegolmEvent(ctx, id.RoomID(in), event.Type{Type: kind, Class: event.MessageEventType}, json.RawMessage(plain))
-		if !crypto.IsShareError(err) {
-			return content, err
-		}
+	if err := mach.ShareGroupSession(ctx, id.RoomID(in), users); err != nil {
+		return nil, machineOutcome("share the room's key", err)
 	}
-	return nil, lane.Outcome{Verdict: lane.Retry, Code: codeEncrypted, Reason: "the people of the room change their devices too fast"}
+	return members, nil
 }
 
 // sent notes that a record is in its room: what it became is dropped with the room's next message, when the record has left

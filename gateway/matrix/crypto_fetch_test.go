@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"maunium.net/go/mautrix/id"
 
 	"github.com/gatepost/gatepost/gateway/lane"
+	"github.com/gatepost/gatepost/gateway/room"
 )
 
 // A device that appears while the homeserver is on its way with an older answer gets keys nevertheless.
@@ -44,6 +46,51 @@ func TestADeviceThatAppearsWhileDevicesAreAskedFor(t *testing.T) {
 		if _, err := p.read(t, sent[len(sent)-1]); err != nil {
 			t.Errorf("%s: %v", p.mach.Client.DeviceID, err)
 		}
+	}
+}
+
+// Who leaves while a picture is put on the homeserver, or while people's devices are asked for, can't read what is said.
+func TestWhoLeavesMeanwhile(t *testing.T) {
+	for name, meanwhile := range map[string]func(k *cryptoServer, leave func()){
+		"while media goes up": func(k *cryptoServer, leave func()) {
+			k.on(onUpload, func(w http.ResponseWriter, r *http.Request) {
+				leave()
+				says(200, `{"content_uri":"mxc://example.org/sealed"}`)(w, r)
+			})
+		},
+		"while devices are asked for": func(k *cryptoServer, leave func()) { k.answering = leave },
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := newCryptoServer(t)
+			k.members = append(k.members, "@bob:example.org")
+			alice, bob := k.person(t, "@alice:example.org", "PHONE"), k.person(t, "@bob:example.org", "LAPTOP")
+			c := k.bot(t, newMemTable(), secrets{}, nil)
+			if o := c.Send(t.Context(), testRoom, "", saying("r1", "for both")); o.Verdict != lane.Done {
+				t.Fatal(o)
+			}
+			meanwhile(k, func() {
+				k.mu.Lock()
+				k.members, k.answering = []string{string(testBot), "@alice:example.org"}, nil
+				k.mu.Unlock()
+				who := "@bob:example.org"
+				if err := c.book.apply([]room.Event{{ID: "$m", Room: testRoom, Type: "m.room.member", StateKey: &who, Content: []byte(`{"membership":"leave"}`)}}); err != nil {
+					t.Error(err)
+				}
+			})
+			k.hear(t, c, "@alice:example.org")
+			r := saying("r2", "a picture")
+			r.Post = lane.Post{Kind: lane.Media, Text: "a picture", Name: "porch.jpg", MIME: "image/jpeg", Data: []byte("picture")}
+			if o := c.Send(t.Context(), testRoom, "", r); o.Verdict != lane.Done {
+				t.Fatal(o)
+			}
+			picture := k.events()[1]
+			if _, err := alice.read(t, picture); err != nil {
+				t.Error(err)
+			}
+			if _, err := bob.read(t, picture); err == nil {
+				t.Error("who left reads what was said afterwards")
+			}
+		})
 	}
 }
 
