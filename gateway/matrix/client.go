@@ -215,6 +215,7 @@ const (
 	partProbe part = iota
 	partToken
 	partSync
+	partKeys
 	parts
 )
 

@@ -44,8 +44,9 @@ type engine struct {
 	done   map[ids.RoomID][]string  // records that were sent: what is kept of them goes with the next commit
 	keeper *keeper
 
-	epoch   sync.Mutex // held while an epoch is renewed
-	renewed time.Time  // under epoch
+	copied  atomic.Bool // the device's keys are in use elsewhere
+	epoch   sync.Mutex  // held while an epoch is renewed
+	renewed time.Time   // under epoch
 }
 
 // newEngine opens the crypto file. It asks nobody.
@@ -132,6 +133,9 @@ func (e *engine) encrypt(ctx context.Context, in ids.RoomID, record, kind string
 		return nil, err
 	} else if ok && row.Room == in && hmac.Equal(row.Of, of) {
 		return row.Content, e.store.Flush(ctx)
+	}
+	if e.copied.Load() {
+		return nil, lane.Outcome{Verdict: lane.Retry, Code: codeEncrypted, Reason: ErrCopied.Error()}
 	}
 	text, err := plain() // it may upload for long; who leaves meanwhile gets no key
 	if err != nil {

@@ -80,7 +80,8 @@ func (e *engine) renew(ctx context.Context, device id.DeviceID) (current bool, e
 	return true, nil
 }
 
-// renewNow is renew for a device that is in use.
+// renewNow is renew for a device that is in use. When its epoch is over somebody else turns the same ratchets, and ours stand still
+// from then on; the next start gives the device up.
 func (e *engine) renewNow(ctx context.Context) {
 	m := e.mach.Load()
 	if m == nil {
@@ -90,7 +91,10 @@ func (e *engine) renewNow(ctx context.Context) {
 	case err != nil:
 		e.log.Info("the epoch of the bot's keys could not be renewed", logkey.Error, err.Error())
 	case !current:
-		e.log.Error("another program uses a copy of the bot's keys: only one may")
+		if !e.copied.Swap(true) {
+			e.log.Error("another program uses a copy of the bot's keys", logkey.Error, ErrCopied)
+		}
+		e.c.health.set(partKeys, ErrCopied)
 	}
 }
 

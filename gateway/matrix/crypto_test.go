@@ -732,6 +732,42 @@ func TestAnOldCopyOfTheKeys(t *testing.T) {
 	oneTextPerIndex(t, alice, k.events())
 }
 
+// Who finds that another goes on with a copy of its keys encrypts nothing more, and says why; the next start has a new device.
+func TestKeysInUseElsewhere(t *testing.T) {
+	k := newCryptoServer(t)
+	alice := k.person(t, "@alice:example.org", "PHONE")
+	table, kept := newMemTable(), secrets{}
+	one := k.bot(t, table, kept, nil)
+	shared := one.engine.mach.Load().Client.DeviceID
+	if o := one.Send(t.Context(), testRoom, "", saying("r1", "first")); o.Verdict != lane.Done {
+		t.Fatal(o)
+	}
+	mine := table.clone()
+	two := k.bot(t, table.clone(), kept, nil)
+	if o := two.Send(t.Context(), testRoom, "", saying("r2", "the copy's")); o.Verdict != lane.Done {
+		t.Fatal(o)
+	}
+	one.engine.renewNow(t.Context())
+	if err := one.Ready(); !errors.Is(err, ErrCopied) {
+		t.Errorf("ready: %v", err)
+	}
+	if o := one.Send(t.Context(), testRoom, "", saying("r3", "with the same state")); o.Verdict != lane.Retry || !strings.Contains(o.Reason, "copy") {
+		t.Errorf("sent: %v", o)
+	}
+	two.engine.renewNow(t.Context())
+	if err := two.Ready(); errors.Is(err, ErrCopied) {
+		t.Error("the one that is current is not ready")
+	}
+	one = k.bot(t, mine, kept, nil)
+	if d := one.engine.mach.Load().Client.DeviceID; d == shared {
+		t.Error("the device stays")
+	}
+	if o := one.Send(t.Context(), testRoom, "", saying("r3", "with the same state")); o.Verdict != lane.Done {
+		t.Fatal(o)
+	}
+	oneTextPerIndex(t, alice, k.events())
+}
+
 func without(m *memTable, bucket string) *memTable {
 	for key := range m.rows {
 		if key.bucket == bucket && key.key != rowCheck {

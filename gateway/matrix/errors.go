@@ -14,6 +14,8 @@ var (
 	ErrUnreachable = errors.New("matrix: the homeserver cannot reach our listener")
 	// ErrWrongKey is returned by New when the crypto file was written with another key than the one it is given.
 	ErrWrongKey = errors.New("matrix: the crypto file was written with another key")
+	// ErrCopied is part of what Ready says when the crypto file is a copy that another program goes on with.
+	ErrCopied = errors.New("matrix: another gatepost uses a copy of gatepost-crypto.db, so nothing is encrypted here any more: stop one of the two, remove its folder, and start the other again")
 
 	// ErrUnsigned says that the bot's device carries no signature of the bot's own keys, and that only a person can change that:
 	// with the recovery key, with a backup that holds the seeds, or by giving the bot new keys.
