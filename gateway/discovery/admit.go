@@ -179,27 +179,25 @@ func (h *Host) objections(g *group, old, p *part) []string {
 
 // hold keeps p back until a person has agreed that it becomes part of g.
 func (h *Host) hold(g *group, p *part, data []byte, why []string, now time.Time) {
-	if old := h.held[p.key]; old != nil && old.group != g.growth {
+	m, old := g.growth, h.held[p.key]
+	if old != nil && old.group != m {
 		h.release(p.key)
+		old = nil
 	}
-	m := g.growth
+	if !h.mayHold(m, old, p) { // nor is anybody to agree to what it said before
+		h.release(p.key)
+		h.left++
+		return
+	}
 	if m == nil {
-		if h.waiting >= maxWaiting {
-			h.left++
-			return
-		}
 		m = h.newGroup(now)
 		m.id, m.stage, m.into = g.id+moreSuffix, Waiting, g
 		g.growth = m
 		h.byID[m.id] = m
 	}
-	if old := h.held[p.key]; old != nil {
+	if old != nil {
 		h.account(m, -old.size)
 		m.parts = slices.DeleteFunc(m.parts, func(o *part) bool { return o == old })
-	}
-	if len(m.parts) >= maxDeviceParts || h.bytes+p.size > maxBytes || m.open() && h.pending+p.size > maxWaitingBytes || len(h.parts)+len(h.held) >= maxParts {
-		h.left++
-		return
 	}
 	p.group, p.why = m, why
 	h.held[p.key] = p
@@ -209,6 +207,18 @@ func (h *Host) hold(g *group, p *part, data []byte, why []string, now time.Time)
 	h.put("held/"+p.key.hash(), data)
 	h.saveGroup(m)
 	h.unsettle(m, now)
+}
+
+// mayHold says whether there is room to hold p back in m, or in a new group (nil), in place of old (nil: none).
+func (h *Host) mayHold(m *group, old, p *part) bool {
+	size, more := p.size, 1
+	if old != nil {
+		size, more = size-old.size, 0
+	}
+	if m == nil && h.waiting >= maxWaiting || m != nil && len(m.parts)+more > maxDeviceParts {
+		return false
+	}
+	return h.bytes+size <= maxBytes && (m != nil && !m.open() || h.pending+size <= maxWaitingBytes) && len(h.parts)+len(h.held)+more <= maxParts
 }
 
 // release lets go of what was held back for a part.

@@ -152,6 +152,51 @@ func TestOneOfTwoConventionsIsTakenBack(t *testing.T) {
 	}
 }
 
+// While a flood takes all room, an admitted device that wants more leaves nothing half done behind.
+func TestMoreIsWantedWhileThereIsNoRoom(t *testing.T) {
+	x := newHouse(t, false, "homeassistant")
+	x.send(lampConfig, lamp("l1", "Lamp", "lamps/1"))
+	x.wait(settleTime)
+	id := x.one().ID
+	x.decide(id, Admit)
+	wants := func(options string) {
+		x.send("homeassistant/select/more/config", `{"name":"More","uniq_id":"more","cmd_t":"lamps/1/more","ops":[`+options+`],"dev":{"ids":["l1"],"name":"Lamp"}}`)
+		x.wait(settleTime)
+		x.check()
+	}
+	var options []string
+	for i := range 128 {
+		options = append(options, fmt.Sprintf(`"%060d"`, i))
+	}
+	big := strings.Join(options, ",")
+	for _, first := range []bool{true, false} { // something waits for it already, or not
+		if first {
+			wants(`"a","b"`)
+		}
+		for i := 0; x.h.pending+9_000 < maxWaitingBytes && i < maxWaiting; i++ {
+			var components []string
+			for j := range 1 + 6*min((maxWaitingBytes-x.h.pending)/100_000, 1) {
+				components = append(components, fmt.Sprintf(`"c%d":{"p":"select","name":"C","uniq_id":"f%d-%d","cmd_t":"f/%d/%d","ops":[%s]}`, j, i, j, i, j, big))
+			}
+			x.send(fmt.Sprintf("homeassistant/device/f%d/config", i), fmt.Sprintf(`{"dev":{"ids":["f%d"],"name":"F"},"o":{"name":"x"},"cmps":{%s}}`, i, strings.Join(components, ",")))
+		}
+		wants(big)
+		if p, is := x.h.Proposal(id + moreSuffix); is {
+			t.Errorf("waits: %+v", p)
+		}
+	}
+	x.decide(x.h.Proposals()[0].ID, Ignore) // some room
+	wants(`"a","b"`)
+	x.decide(id+moreSuffix, Block)
+	x.check()
+	for _, p := range x.h.Proposals() {
+		x.decide(p.ID, Block)
+	}
+	x.check()
+	x.restart()
+	x.check()
+}
+
 // Devices that never finish announcing themselves do not shut out others for ever, nor are those forgotten that did.
 func TestAFloodOfBeginningsMakesRoomAgain(t *testing.T) {
 	x := newHouse(t, false, "homie4")
