@@ -19,7 +19,8 @@ import (
 // browser is Chromium, driven over the pipe of the DevTools protocol, which needs no network. Not safe for concurrent use.
 type browser struct {
 	in   io.Writer
-	out  *bufio.Reader
+	pipe *os.File
+	out  *bufio.Reader // of pipe
 	next int
 	site string // where the page of phone.js is
 }
@@ -74,8 +75,7 @@ func startBrowser(t *testing.T, run maker, l net.Listener, args ...string) *brow
 	theirIn.Close()
 	theirOut.Close()
 	t.Cleanup(func() { in.Close(); out.Close() })
-	must(t, out.SetReadDeadline(time.Now().Add(10*time.Minute)))
-	return &browser{in: in, out: bufio.NewReaderSize(out, 1<<20), site: site.URL}
+	return &browser{in: in, pipe: out, out: bufio.NewReaderSize(out, 1<<20), site: site.URL}
 }
 
 // profile is a folder for the browser, whose helpers write there for a moment after it was ended.
@@ -89,7 +89,7 @@ func profile(t *testing.T) string {
 	return dir
 }
 
-// send sends a command and waits for its answer.
+// send sends a command and waits for its answer, with a deadline.
 func (b *browser) send(session, method string, params map[string]any, result any) error {
 	b.next++
 	m := map[string]any{"id": b.next, "method": method, "params": params}
@@ -98,6 +98,9 @@ func (b *browser) send(session, method string, params map[string]any, result any
 	}
 	command, err := json.Marshal(m)
 	if err != nil {
+		return err
+	}
+	if err := b.pipe.SetReadDeadline(time.Now().Add(2 * patience)); err != nil {
 		return err
 	}
 	if _, err := b.in.Write(append(command, 0)); err != nil {
@@ -196,6 +199,7 @@ type seen struct {
 	Local    string   `json:"local"` // type of the selected pair's own candidate
 	Remote   string   `json:"remote"`
 	Ufrag    string   `json:"ufrag"` // the device's, which is new after an ICE restart
+	Codec    string   `json:"codec"` // of the sound that is sent
 	Held     bool     `json:"held"`
 }
 

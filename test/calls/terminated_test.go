@@ -39,11 +39,22 @@ func here(t *testing.T) string {
 	return "[" + strings.Join(list, ", ") + "]"
 }
 
-// keysRule gives keys of the dial pad commands of the gate: 9 opens it, 0 is dangerous.
-const keysRule = `  keys: {"9": unlock, "0": reset}
+// keysRule gives keys of the dial pad commands of a device: 9 opens it, 0 is dangerous.
+func keysRule(device string) string {
+	return fmt.Sprintf(`  keys: {"9": unlock, "0": reset}
   commands:
-    - {name: unlock, topic: gate/lock/set, payload: UNLOCK}
-    - {name: reset, topic: gate/lock/set, payload: RESET, grade: dangerous}
+    - {name: unlock, topic: %[1]s/lock/set, payload: UNLOCK}
+    - {name: reset, topic: %[1]s/lock/set, payload: RESET, grade: dangerous}
+`, device)
+}
+
+// lodgeRule is a device whose calls are in Opus.
+const lodgeRule = `
+- topic: lodge/{reading}
+  device: lodge
+  name: Lodge
+  class: event
+  call: {announce: "tone:1000"}
 `
 
 // hutRule is a device that plays a tone to callers, for a short time only.
@@ -65,7 +76,7 @@ func newGate(t *testing.T, b *browser) *gatePlace {
 	must(t, err)
 	g, peers := &gatePlace{}, here(t)
 	g.w = setting{
-		rules: boxRule("127.0.0.1", conn.LocalAddr().(*net.UDPAddr).Port, ports[0]) + keysRule + hutRule,
+		rules: boxRule("127.0.0.1", conn.LocalAddr().(*net.UDPAddr).Port, ports[0]) + keysRule("gate") + lodgeRule + keysRule("lodge") + hutRule,
 		extra: func(w *world) string {
 			return fmt.Sprintf("turn: {listen: [\"udp://%s\"], realm: example.org, secret: a secret of the test, public_ip: [127.0.0.1], relay_ports: 52300-52500, allow_peers: %s}\n"+
 				"calls: {listen_udp: \":%d\", allow_peers: %s}\n", w.relay, peers, ports[1], peers)
@@ -110,17 +121,9 @@ func (w *world) hears(id, topic string) <-chan string {
 	return heard
 }
 
-// ordered waits for the next order that a device is given; "" if there must be none so far.
+// ordered waits for the next order that a device is given.
 func (g *gatePlace) ordered(t *testing.T, orders <-chan string, want string) {
 	t.Helper()
-	if want == "" {
-		select {
-		case got := <-orders:
-			t.Errorf("the device is told %q", got)
-		default:
-		}
-		return
-	}
 	select {
 	case got := <-orders:
 		if got != want {
@@ -167,6 +170,37 @@ func (g *gatePlace) dial(key string) {
 	if !can.Can {
 		g.alice.t.Fatalf("the client can't send keys; the gateway's answer is\n%s", can.SDP)
 	}
+}
+
+// dials calls a device and presses the keys of its commands: one that runs at once, and a dangerous one, which does not before #.
+func (g *gatePlace) dials(t *testing.T, room, codec string, orders <-chan string) {
+	t.Helper()
+	g.alice.do("place", map[string]any{"room": room, "video": false}, nil)
+	s := g.alice.sees("the call connected, with the device's tone", func(s seen) bool { return s.State == "connected" && near(s.Hertz, doorTone) && s.Codec != "" })
+	if s.Codec != codec {
+		t.Errorf("the person speaks %s, not %s", s.Codec, codec)
+	}
+	before := g.said("unlock")
+	g.dial("9")
+	g.ordered(t, orders, "UNLOCK")
+	until(t, "the room to be told", func() bool { return g.said("unlock") > before })
+	g.dial("0") // taken back by the next
+	g.dial("9")
+	g.ordered(t, orders, "UNLOCK")
+	before = g.said("reset")
+	g.dial("0")
+	g.dial("#")
+	g.ordered(t, orders, "RESET")
+	until(t, "the room to be told", func() bool { return g.said("reset") > before })
+	g.hangup(g.alice)
+}
+
+// said is how often alice reads that a command of hers in a call was sent.
+func (g *gatePlace) said(command string) int {
+	g.alice.t.Helper()
+	var said struct{ Times int }
+	g.alice.do("said", map[string]any{"text": fmt.Sprintf("“%s”, asked for by %s in a call: 📤 sent.", command, g.w.user("alice"))}, &said)
+	return said.Times
 }
 
 // ring is a call of the device's that rings at alice's.
@@ -221,14 +255,18 @@ func TestTerminatedCalls(t *testing.T) {
 	b := newBrowser(t)
 	g := newGate(t, b)
 	second := g.w.phone(b, "alice")
-	g.alice.sees("an invitation to the gate's room", func(seen) bool {
-		var joined struct{ Rooms int }
-		g.alice.do("accept", nil, &joined)
-		return joined.Rooms > 0
-	})
-	orders := g.w.hears("lock", "gate/lock/set")
+	orders := g.w.hears("lock", "+/lock/set")
 	g.press(t, "hut/state")
 	hut := g.w.chatWith(g.alice, "hut")
+	g.press(t, "lodge/state")
+	lodge := g.w.chatWith(g.alice, "lodge")
+	joined := 0
+	g.alice.sees("invitations to the rooms of the gate and the lodge", func(seen) bool {
+		var now struct{ Rooms int }
+		g.alice.do("accept", nil, &now)
+		joined += now.Rooms
+		return joined >= 2
+	})
 	between(t, "the gateway as the party", []scenario{
 		{"call out, hang up", func(t *testing.T) {
 			g.call(t)
@@ -275,16 +313,13 @@ func TestTerminatedCalls(t *testing.T) {
 			g.talking(g.alice)
 			g.hangup(g.alice)
 		}},
-		{"DTMF", func(t *testing.T) {
-			g.call(t)
-			g.dial("9")
-			g.ordered(t, orders, "UNLOCK")
-			g.dial("0")
-			g.talking(g.alice)
-			g.ordered(t, orders, "")
-			g.dial("#")
-			g.ordered(t, orders, "RESET")
-			g.hangup(g.alice)
+		{"DTMF, PCMU", func(t *testing.T) {
+			g.begin(t)
+			g.dials(t, g.room, "audio/PCMU", orders)
+		}},
+		{"DTMF, Opus", func(t *testing.T) {
+			g.begin(t)
+			g.dials(t, lodge, "audio/opus", orders)
 		}},
 		{"the gateway hangs up", func(t *testing.T) {
 			g.begin(t)

@@ -62,6 +62,12 @@ const phone = {
     return { rooms: invited.length };
   },
 
+  // How often something was said in the person's rooms.
+  async said({ text }) {
+    const said = (room) => room.getLiveTimeline().getEvents().filter((event) => event.getContent().body === text).length;
+    return { times: this.client.getRooms().reduce((sum, room) => sum + said(room), 0) };
+  },
+
   async joined({ room, user }) {
     const there = this.client.getRoom(room)?.getMember(user);
     return { membership: there ? there.membership : "" };
@@ -76,7 +82,8 @@ const phone = {
 
   answering({ on }) { this.answers = on; return {}; },
 
-  // Places a voice call, and tells how many milliseconds after the invite was given to the homeserver the other side is heard.
+  // Places a voice call, and tells after how many milliseconds the other side is heard: since the person pressed (placed), and
+  // since the invite was given to the homeserver (invited).
   async first({ room }) {
     const call = createNewMatrixCall(this.client, room);
     this.take(call);
@@ -91,8 +98,9 @@ const phone = {
         const feed = call.getRemoteFeeds()[0];
         if (feed?.stream.getAudioTracks().length) resolve(feed.stream);
       }));
+      const placed = performance.now();
       await call.placeVoiceCall();
-      const stream = await track;
+      const stream = await within(20000, track, "the other side's track");
       this.attach();
       const analyser = context.createAnalyser();
       analyser.fftSize = 256;
@@ -100,10 +108,11 @@ const phone = {
       const samples = new Float32Array(analyser.fftSize);
       for (const end = performance.now() + 20000; performance.now() < end;) {
         analyser.getFloatTimeDomainData(samples);
-        if (samples.some((v) => Math.abs(v) > 0.02)) return { took: performance.now() - invited };
+        const now = performance.now();
+        if (samples.some((v) => Math.abs(v) > 0.02)) return { placed: now - placed, invited: now - invited };
         await new Promise((resolve) => setTimeout(resolve, 5));
       }
-      throw new Error("nothing was heard");
+      throw new Error(`nothing was heard; ${states.join(", ")}`);
     } finally {
       this.client.sendEvent = send;
     }
@@ -122,7 +131,7 @@ const phone = {
     if (!pad?.canInsertDTMF) return { can: false, sdp: this.call.peerConn.currentRemoteDescription.sdp };
     const sent = new Promise((resolve) => { pad.ontonechange = ({ tone }) => { if (tone === "") resolve(); }; });
     this.call.sendDtmfDigit(key);
-    await sent;
+    await within(5000, sent, `the key ${key} to be sent`);
     return { can: true };
   },
 
@@ -143,7 +152,7 @@ const phone = {
 
   async report() {
     const report = { state: this.call ? this.call.state : "", states: [...states], call: this.call ? this.call.callId : "", incoming: this.incoming,
-      reason: this.call ? this.call.hangupReason || "" : "", hertz: 0, colours: [], width: 0, ice: "", local: "", remote: "", ufrag: "", held: false };
+      reason: this.call ? this.call.hangupReason || "" : "", hertz: 0, colours: [], width: 0, ice: "", local: "", remote: "", ufrag: "", codec: "", held: false };
     if (!this.call) return report;
     report.held = this.call.isRemoteOnHold();
     const peer = this.call.peerConn;
@@ -153,6 +162,7 @@ const phone = {
       report.ufrag = found ? found[1] : "";
       const stats = await peer.getStats();
       for (const s of stats.values()) {
+        if (s.type === "outbound-rtp" && s.kind === "audio") report.codec = stats.get(s.codecId)?.mimeType || "";
         if (s.type !== "transport") continue;
         const pair = stats.get(s.selectedCandidatePairId);
         if (!pair) continue;
@@ -190,6 +200,11 @@ const phone = {
 };
 
 const context = new AudioContext();
+
+// What a promise gives, if it does within some milliseconds.
+function within(ms, promise, what) {
+  return Promise.race([promise, new Promise((_, fail) => setTimeout(() => fail(new Error(`waited ${ms} ms for ${what}; ${states.join(", ")}`)), ms))]);
+}
 
 // What the microphone hears and the camera sees.
 function media() {
