@@ -44,6 +44,9 @@ type engine struct {
 	done   map[ids.RoomID][]string  // records that were sent: what is kept of them goes with the next commit
 	keeper *keeper
 
+	counted  time.Time // when one-time keys were last counted by asking; of the reader of /sync
+	fellBack time.Time // when a fallback key was last published; of the same
+
 	copied  atomic.Bool // the device's keys are in use elsewhere
 	epoch   sync.Mutex  // held while an epoch is renewed
 	renewed time.Time   // under epoch

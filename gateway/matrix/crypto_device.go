@@ -239,6 +239,7 @@ func (s *cryptoStore) clear(ctx context.Context) error {
 	clear(s.outbound)
 	clear(s.outdated)
 	clear(s.tracked)
+	s.lists = 0
 	s.mu.Unlock()
 	return s.Flush(ctx)
 }

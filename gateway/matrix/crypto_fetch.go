@@ -105,6 +105,16 @@ func (e *engine) outdated(ctx context.Context, people []id.UserID) error {
 	return e.store.MarkTrackedUsersOutdated(ctx, people)
 }
 
+// missed notes that the devices of anybody may have changed: the position in what the homeserver tells was lost.
+func (e *engine) missed(ctx context.Context) error {
+	e.mu.Lock()
+	for u, c := range e.claims {
+		c.stale[u] = true
+	}
+	e.mu.Unlock()
+	return e.store.markAllOutdated(ctx)
+}
+
 // fetch asks the homeserver for the devices and keys of people.
 func (e *engine) fetch(ctx context.Context, mach *crypto.OlmMachine, people []id.UserID) (got map[id.UserID]map[id.DeviceID]*id.Device, err error) {
 	err = e.alone(ctx, people, func() error {

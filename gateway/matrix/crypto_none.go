@@ -25,6 +25,8 @@ func (e *engine) prepare(context.Context, Abilities) error { return errCannot }
 
 func (e *engine) took(context.Context, syncResponse) error { return errCannot }
 
+func (e *engine) missed(context.Context) error { return errCannot }
+
 func (e *engine) encrypt(context.Context, ids.RoomID, string, string, []byte, func() ([]byte, error)) (json.RawMessage, error) {
 	return nil, errCannot
 }

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"slices"
 
-	"maunium.net/go/mautrix"
 	"maunium.net/go/mautrix/crypto"
 	"maunium.net/go/mautrix/crypto/olm"
 	"maunium.net/go/mautrix/event"
@@ -27,17 +26,15 @@ func (e *engine) took(ctx context.Context, res syncResponse) error {
 	if mach == nil {
 		return nil // the homeserver keeps what is for a device that has not asked yet
 	}
-	if len(res.DeviceLists.Changed) > 0 {
-		if err := e.outdated(ctx, res.DeviceLists.Changed); err != nil {
+	if people := slices.Concat(res.DeviceLists.Changed, res.DeviceLists.Left); len(people) > 0 {
+		if err := e.outdated(ctx, people); err != nil {
 			return err
 		}
 	}
 	for _, raw := range res.ToDevice.Events {
 		e.toDevice(ctx, mach, raw)
 	}
-	if n, ok := res.OneTimeKeys["signed_curve25519"]; ok {
-		mach.HandleOTKCounts(ctx, &mautrix.OTKCount{SignedCurve25519: n}) // what fails is done after the next answer
-	}
+	e.replenish(ctx, mach, res)
 	mach.MarkOlmHashSavePoint(ctx)
 	return e.store.Flush(ctx)
 }

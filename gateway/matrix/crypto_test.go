@@ -33,6 +33,7 @@ type cryptoServer struct {
 	keys      map[string]map[string]json.RawMessage // device keys, by user and device
 	answering func()                                // called before what was read of keys is sent
 	oneTime   map[string]map[string]json.RawMessage // by user/device
+	last      map[string]map[string]json.RawMessage // fallback keys, likewise
 	mail      map[string][]json.RawMessage          // to devices, by user/device
 	members   []string
 	plain     bool // the room is not encrypted
@@ -46,7 +47,7 @@ type cryptoServer struct {
 func newCryptoServer(t testing.TB) *cryptoServer {
 	k := &cryptoServer{
 		homeserver: newHomeserver(t), keys: map[string]map[string]json.RawMessage{}, oneTime: map[string]map[string]json.RawMessage{},
-		mail: map[string][]json.RawMessage{}, members: []string{string(testBot), "@alice:example.org"}, devices: map[string]bool{},
+		last: map[string]map[string]json.RawMessage{}, mail: map[string][]json.RawMessage{}, members: []string{string(testBot), "@alice:example.org"}, devices: map[string]bool{},
 	}
 	k.on(onDevice, func(w http.ResponseWriter, r *http.Request) {
 		k.mu.Lock()
@@ -142,6 +143,7 @@ func (k *cryptoServer) upload(w http.ResponseWriter, r *http.Request) {
 	var in struct {
 		Device  json.RawMessage            `json:"device_keys"`
 		OneTime map[string]json.RawMessage `json:"one_time_keys"`
+		Last    map[string]json.RawMessage `json:"fallback_keys"`
 	}
 	_ = json.NewDecoder(r.Body).Decode(&in)
 	user, device := k.caller(r)
@@ -158,6 +160,9 @@ func (k *cryptoServer) upload(w http.ResponseWriter, r *http.Request) {
 		k.oneTime[at] = map[string]json.RawMessage{}
 	}
 	maps.Copy(k.oneTime[at], in.OneTime)
+	if len(in.Last) > 0 {
+		k.last[at] = in.Last
+	}
 	says(200, fmt.Sprintf(`{"one_time_key_counts":{"signed_curve25519":%d}}`, len(k.oneTime[at])))(w, r)
 }
 
@@ -197,6 +202,9 @@ func (k *cryptoServer) claim(w http.ResponseWriter, r *http.Request) {
 				out[u][d] = map[string]json.RawMessage{name: key}
 				delete(k.oneTime[u+"/"+d], name)
 				break
+			}
+			if out[u][d] == nil {
+				out[u][d] = k.last[u+"/"+d]
 			}
 		}
 	}

@@ -41,6 +41,7 @@ type cryptoStore struct {
 	outbound map[id.RoomID]*crypto.OutboundGroupSession
 	outdated map[id.UserID]bool // users whose devices may have changed
 	tracked  map[id.UserID]bool // users whose devices are known, as far as their rows were looked at
+	lists    int                // see peopleRow
 
 	records map[[sha256.Size]byte]string // what may be on its way, by the sum of its ciphertext
 	bySum   map[string][sha256.Size]byte
@@ -77,6 +78,9 @@ func openCryptoStore(table CryptoTable, key []byte, log *slog.Logger) (*cryptoSt
 	}
 	for _, u := range outdated {
 		s.outdated[u] = true
+	}
+	if _, err := s.get(bucketSelf, s.key(rowLists), &s.lists); err != nil {
+		return nil, err
 	}
 	return s, nil
 }

@@ -18,6 +18,7 @@ const (
 	rowAccount  = "account"
 	rowDevice   = "device" // deviceRow
 	rowOutdated = "outdated"
+	rowLists    = "lists" // see peopleRow
 )
 
 type accountRow struct {

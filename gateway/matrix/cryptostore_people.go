@@ -32,6 +32,7 @@ func deviceRow(d *id.Device) deviceKeysRow {
 // peopleRow are the devices of a user. Those that are gone stay, so that their keys are known to be used up.
 type peopleRow struct {
 	Tracked bool // the homeserver tells when they change
+	Lists   int  `json:",omitempty"` // how often we had lost what it told, when they were asked for
 	Devices map[id.DeviceID]deviceKeysRow
 }
 
@@ -113,7 +114,7 @@ func (s *cryptoStore) PutDevices(ctx context.Context, u id.UserID, now map[id.De
 	if err != nil {
 		return err
 	}
-	r.Tracked = true
+	r.Tracked, r.Lists = true, s.lists
 	gone := 0
 	for name, d := range r.Devices {
 		if now[name] != nil {
@@ -233,10 +234,24 @@ func (s *cryptoStore) isOutdated(u id.UserID) (bool, error) {
 		return s.outdated[u], nil
 	}
 	r, err := s.people(u)
-	if r.Tracked && err == nil {
+	known := r.Tracked && r.Lists == s.lists
+	if known && err == nil {
 		s.tracked[u] = true
 	}
-	return !r.Tracked, err
+	return !known, err
+}
+
+// markAllOutdated makes isOutdated true for everybody.
+func (s *cryptoStore) markAllOutdated(ctx context.Context) error {
+	s.mu.Lock()
+	s.lists++
+	clear(s.tracked)
+	err := s.put(bucketSelf, s.key(rowLists), s.lists)
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return s.Flush(ctx)
 }
 
 // PutCrossSigningKey is of crypto.Store.

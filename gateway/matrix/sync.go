@@ -64,8 +64,10 @@ type syncResponse struct {
 	} `json:"to_device"`
 	DeviceLists struct {
 		Changed []id.UserID `json:"changed"`
+		Left    []id.UserID `json:"left"` // in no room with us any more: nobody tells what becomes of their devices
 	} `json:"device_lists"`
-	OneTimeKeys map[string]int `json:"device_one_time_keys_count"`
+	OneTimeKeys map[string]int `json:"device_one_time_keys_count"` // left at the homeserver, by algorithm; one that is missing may be used up
+	Fallback    []string       `json:"device_unused_fallback_key_types"`
 	Rooms       struct {
 		Join   map[ids.RoomID]syncRoom   `json:"join"`
 		Leave  map[ids.RoomID]syncRoom   `json:"leave"`
@@ -147,6 +149,11 @@ func (s *syncer) step(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	if s.c.engine != nil {
+		if s.since == "" { // nobody tells what changed before
+			if err := s.c.engine.missed(ctx); err != nil {
+				return 0, fmt.Errorf("matrix: doubt what is known of devices: %w", err)
+			}
+		}
 		if err := s.c.engine.took(ctx, res); err != nil {
 			return 0, fmt.Errorf("matrix: keep what came to the bot's device: %w", err)
 		}
