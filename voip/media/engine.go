@@ -159,6 +159,10 @@ func (e *Engine) api(codecs [][]payload, way *path) (*webrtc.API, error) {
 	s := webrtc.SettingEngine{LoggerFactory: quiet()}
 	types := []webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6}
 	s.SetICEUDPMux(e.ports.mux)
+	// The port is taken: pion finds none for server reflexive candidates of its own; see reflexive.go.
+	if err := s.SetEphemeralUDPPortRange(e.ports.port(), e.ports.port()); err != nil {
+		return nil, fmt.Errorf("media: %w", err)
+	}
 	if e.ports.tcp != nil {
 		s.SetICETCPMux(e.ports.tcp)
 		types = append(types, webrtc.NetworkTypeTCP4, webrtc.NetworkTypeTCP6)
@@ -167,7 +171,7 @@ func (e *Engine) api(codecs [][]payload, way *path) (*webrtc.API, error) {
 	s.DisableActiveTCP(true) // a client waits for us on no port
 	s.SetIncludeLoopbackCandidate(e.loopback)
 	s.SetInterfaceFilter(e.useInterface)
-	s.SetIPFilter(useIP)
+	s.SetIPFilter(e.ports.listens)
 	s.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	if e.cfg.LocalNames {
 		s.SetICEMulticastDNSMode(ice.MulticastDNSModeQueryOnly)

@@ -60,6 +60,8 @@ type Leg struct {
 	path   *path
 
 	described atomic.Bool               // the description with the first candidates was taken: later ones are told
+	reflexive atomic.Pointer[string]    // candidate; nil: none yet
+	reflected chan struct{}             // closed when there is one, or will be none
 	held      atomic.Bool               // the person wants no media
 	flows     chan struct{}             // there is a way for media
 	began     atomic.Pointer[time.Time] // when there was one first; nil: never yet
@@ -76,7 +78,7 @@ func newLeg(e *Engine, c Call) *Leg {
 	if c.Say == nil {
 		c.Say = func(string) {}
 	}
-	l := &Leg{e: e, call: c, todo: make(chan voip.Effect, todoQueue), keys: make(chan rune, keyQueue), tones: make(chan Tone, toneQueue), flows: make(chan struct{}, 1)}
+	l := &Leg{e: e, call: c, todo: make(chan voip.Effect, todoQueue), keys: make(chan rune, keyQueue), tones: make(chan Tone, toneQueue), flows: make(chan struct{}, 1), reflected: make(chan struct{})}
 	l.log = func(msg string, err error) { e.cfg.Log.Warn(msg, logkey.ID, string(c.Record.ID), logkey.Error, err) } //nolint:sloglint // texts are below
 	l.ctx, l.done = context.WithCancel(e.ctx)
 	l.tell = func(ev voip.Event) {
@@ -258,6 +260,12 @@ func (l *Leg) connect(codecs [][]payload, caller bool) error {
 		return fmt.Errorf("media: %w", err)
 	}
 	l.pc = pc
+	l.wg.Go(func() {
+		defer close(l.reflected)
+		if t := l.call.TURN; t != nil {
+			l.reflect(t.URIs)
+		}
+	})
 	out, in := make([]*outTrack, len(l.tracks)), make([]*inTrack, len(l.tracks))
 	for i, t := range l.tracks {
 		if len(codecs[i]) == 0 {
@@ -381,15 +389,20 @@ func (l *Leg) local(d webrtc.SessionDescription) (string, error) {
 	if err := l.pc.SetLocalDescription(d); err != nil {
 		return "", err
 	}
-	wait := time.NewTimer(gatherTime)
-	defer wait.Stop()
-	select {
-	case <-done:
-	case <-wait.C:
-	case <-l.ctx.Done():
+	ctx, cancel := context.WithTimeout(l.ctx, gatherTime)
+	defer cancel()
+	for _, found := range []<-chan struct{}{done, l.reflected} {
+		select {
+		case <-found:
+		case <-ctx.Done():
+		}
 	}
 	l.described.Store(true) // first: a candidate that is told twice does no harm
-	return l.pc.LocalDescription().SDP, nil
+	text := l.pc.LocalDescription().SDP
+	if c := l.reflexive.Load(); c != nil {
+		text = withCandidate(text, *c)
+	}
+	return text, nil
 }
 
 // candidate tells what was found after the description. Nil is the end of them.

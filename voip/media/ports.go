@@ -28,8 +28,9 @@ const (
 type ports struct {
 	udp  []*net.UDPConn
 	mux  *ice.MultiUDPMuxDefault
-	tcp  ice.TCPMux   // nil: none
-	addr net.Listener // of tcp
+	out  *ice.UniversalUDPMuxDefault // the one of udp that asks STUN servers how the world sees it
+	tcp  ice.TCPMux                  // nil: none
+	addr net.Listener                // of tcp
 }
 
 // listenPorts takes them all or none.
@@ -43,7 +44,7 @@ func (e *Engine) listenPorts() (*ports, error) {
 		return nil, fmt.Errorf("media: %w", err)
 	}
 	muxes := make([]ice.UDPMux, 0, len(hosts))
-	port := e.port
+	port, way := e.port, wayOut()
 	for _, h := range hosts {
 		conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(h, uint16(port)))) //nolint:gosec // LookupPort gave it
 		if err != nil {
@@ -54,7 +55,10 @@ func (e *Engine) listenPorts() (*ports, error) {
 		}
 		_, _ = conn.SetReadBuffer(udpBuffer), conn.SetWriteBuffer(udpBuffer) // as much as the kernel lets us
 		p.udp = append(p.udp, conn)
-		muxes = append(muxes, ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: conn, Logger: quiet().NewLogger("ice")}))
+		m := ice.NewUniversalUDPMuxDefault(ice.UniversalUDPMuxParams{UDPConn: conn, Logger: quiet().NewLogger("ice")})
+		if muxes = append(muxes, m); p.out == nil || h == way {
+			p.out = m
+		}
 	}
 	p.mux = ice.NewMultiUDPMuxDefault(muxes...)
 	if e.cfg.ListenTCP == "" {
@@ -70,6 +74,24 @@ func (e *Engine) listenPorts() (*ports, error) {
 		FirstStunBindTimeout: firstSTUN, AliveDurationForConnFromStun: orphanTime,
 	})
 	return p, nil
+}
+
+// port is the number of the one UDP port.
+func (p *ports) port() uint16 { return p.udp[0].LocalAddr().(*net.UDPAddr).AddrPort().Port() }
+
+// listens says whether the port is taken on an address of this host.
+func (p *ports) listens(ip net.IP) bool {
+	return slices.ContainsFunc(p.udp, func(c *net.UDPConn) bool { return c.LocalAddr().(*net.UDPAddr).IP.Equal(ip) })
+}
+
+// wayOut is the address from which this host speaks to the world by IPv4; the zero Addr: it does not. Nothing is sent for it.
+func wayOut() netip.Addr {
+	c, err := net.Dial("udp4", "192.0.2.1:9")
+	if err != nil {
+		return netip.Addr{}
+	}
+	defer c.Close()
+	return c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap()
 }
 
 func (p *ports) close() error {

@@ -71,11 +71,15 @@ func (s *said) String() string {
 
 func openSource(t *testing.T, e *Engine, src Source, words *said) *leg {
 	t.Helper()
+	return openCall(t, e, Call{Source: src, Say: words.say})
+}
+
+func openCall(t *testing.T, e *Engine, c Call) *leg {
+	t.Helper()
 	l := &leg{t: t, said: make(chan voip.Event, 100), keys: make(chan rune, 100)}
+	c.Record.ID, c.Digit, c.Tell = "C1", func(_ *Leg, r rune) { l.keys <- r }, func(ev voip.Event) { l.said <- ev }
 	var err error
-	l.Leg, err = e.Open(Call{
-		Record: voip.Record{ID: "C1"}, Source: src, Digit: func(_ *Leg, r rune) { l.keys <- r }, Tell: func(ev voip.Event) { l.said <- ev }, Say: words.say,
-	})
+	l.Leg, err = e.Open(c)
 	if err != nil {
 		t.Fatal(err)
 	}
