@@ -177,6 +177,35 @@ func TestACrashWhileACardIsSent(t *testing.T) {
 	}
 }
 
+// A card that the homeserver refuses is no dead letter, which would be a second card when somebody tries it again.
+func TestACardThatIsRefused(t *testing.T) {
+	finding(t, true, nil, func(w *world) {
+		refused := true
+		w.matrix.answer = func(r lane.Record) (lane.Outcome, bool) {
+			if r.Key == cardKey && refused {
+				return lane.Outcome{Verdict: lane.Dead, Code: "M_TOO_LARGE", Reason: "no"}, false
+			}
+			return lane.Outcome{}, true
+		}
+		w.announces(haLamp("l1", "Lamp", "lamps/1"))
+		w.value("ON")
+		carded()
+		w.about("The status card in device/lamp-")
+		if len(w.store.dead) != 0 {
+			t.Errorf("dead letters %+v", w.store.dead)
+		}
+		w.matrix.mu.Lock()
+		refused = false
+		w.matrix.mu.Unlock()
+		w.value("OFF")
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if posts, _, pins := w.cards(); len(posts) != 1 || len(pins) != 1 || !strings.Contains(posts[0].Post.Text, "State: off") {
+			t.Errorf("cards %+v, pins %q", posts, pins)
+		}
+	})
+}
+
 // A card that the router did not hear of is known by its echo.
 func TestACardIsKnownByItsEcho(t *testing.T) {
 	finding(t, true, nil, func(w *world) {

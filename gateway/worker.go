@@ -309,6 +309,10 @@ func (w *worker) bury(r lane.Record, why error) rest {
 	if r.Post.Kind == lane.Call { // a call that is over is no dead letter
 		return w.done(r, "")
 	}
+	if r.Key == cardKey { // the next one shows all that it would have
+		g.Alert(fmt.Sprintf("The status card in %s could not be posted: %v.", r.Lane, why), "dead "+string(r.Lane))
+		return w.done(r, "")
+	}
 	if r.Lane != ids.ControlRoom {
 		g.Alert(fmt.Sprintf("Something for %s could not be posted: %v. “gatepost deadletters” shows it.", r.Lane, why), "dead "+string(r.Lane))
 	}
