@@ -285,6 +285,28 @@ func TestRingMissed(t *testing.T) {
 	})
 }
 
+// Who presses once more while the room is told that nobody came rings again; who did while it rang does not.
+func TestRingAfterMissed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w *world
+		times := 0
+		w = newWorld(t, Config{People: []ids.UserID{bob}, Timeout: 20 * time.Second, Missed: func() {
+			if times++; times == 1 {
+				w.phone.Ring()
+			}
+		}})
+		w.run(func() {
+			w.phone.Ring()
+			synctest.Wait()
+			w.phone.Ring() // impatience
+			time.Sleep(90 * time.Second)
+		})
+		if times != 2 {
+			t.Errorf("rang %d times, want 2:\n%s", times, strings.Join(w.log, "\n"))
+		}
+	})
+}
+
 // After a crash a call that was live is ended at once.
 func TestAfterACrash(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

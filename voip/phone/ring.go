@@ -74,12 +74,14 @@ func (p *Phone) ringPeople(ctx context.Context) {
 	for {
 		select {
 		case <-p.bell:
-			if len(p.cfg.People) > 0 {
-				p.ringOnce(ctx)
-			}
+			missed := len(p.cfg.People) > 0 && p.ringOnce(ctx)
 			select {
 			case <-p.bell: // impatience
 			default:
+			}
+			if missed { // who presses again from here on rings again
+				p.cfg.Note("Rang; nobody answered.", p.cfg.People)
+				p.cfg.Missed()
 			}
 		case <-ctx.Done():
 			return
@@ -87,8 +89,8 @@ func (p *Phone) ringPeople(ctx context.Context) {
 	}
 }
 
-// ringOnce performs one ring from the bell to its end: somebody's call is over, or nobody came.
-func (p *Phone) ringOnce(ctx context.Context) {
+// ringOnce performs one ring from the bell to its end: somebody's call is over, or (missed) nobody came.
+func (p *Phone) ringOnce(ctx context.Context) (missed bool) {
 	ring := voip.NewRing(p.cfg.People, !p.cfg.AtOnce)
 	p.ringer.set(map[voip.Key]ids.UserID{})
 	defer p.ringer.set(nil)
@@ -116,17 +118,15 @@ func (p *Phone) ringOnce(ctx context.Context) {
 			case voip.RingStop:
 				_ = p.runner.Do(ctx, voip.Local{Key: keys[e.Person], Event: voip.Ended{Reason: e.Reason}}) // it ends with the runner
 			case voip.RingMissed:
-				p.cfg.Note("Rang; nobody answered.", p.cfg.People)
-				p.cfg.Missed()
-				return
+				return true
 			}
 		}
 		if ring.Over() {
-			return
+			return false
 		}
 		select {
 		case <-ctx.Done():
-			return
+			return false
 		case <-turn.C:
 			effects = ring.Turn()
 		case <-total.C:
