@@ -186,8 +186,12 @@ func (e *cardEntry) pin(b *batch, event, old ids.EventID, now time.Time) {
 	if e.Lane == "" || event == "" && old == "" {
 		return
 	}
+	key := pinKey + string(e.id)
+	if event == "" {
+		key += "/" + string(old) // which no later card of the device replaces while it waits
+	}
 	b.change.Append = append(b.change.Append, lane.Record{
-		Lane: e.Lane, ID: ids.NewULID(now), Class: lane.State, Key: pinKey + string(e.id), At: now,
+		Lane: e.Lane, ID: ids.NewULID(now), Class: lane.State, Key: key, At: now,
 		Post: lane.Post{Kind: lane.Pin, RelatesTo: event, Replaces: old},
 	})
 }

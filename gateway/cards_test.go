@@ -296,6 +296,9 @@ func TestAnOldCardIsNotPinned(t *testing.T) {
 			t.Error(err)
 		}
 		carded()
+		for _, p := range w.store.records {
+			t.Errorf("waits still: %+v", p)
+		}
 		if got := w.changes("pin " + room); len(got) != 2 || got[1] != "pin "+room+"  instead of "+string(events[0]) {
 			t.Errorf("pinned %q", got)
 		}
@@ -389,5 +392,21 @@ func TestPlainValue(t *testing.T) {
 		if got := plainValue(v); got != want {
 			t.Errorf("%s: %q, want %q", v, got, want)
 		}
+	}
+}
+
+// What takes an old card's pin away is not merged with the pin of the next one while both wait.
+func TestPinsThatWaitAreNotMerged(t *testing.T) {
+	e := &cardEntry{id: "a"}
+	e.Lane = "device/a"
+	b := &batch{}
+	e.pin(b, "", "$1", noon)
+	e.pin(b, "$2", "", noon)
+	e.pin(b, "", "", noon)
+	if len(b.change.Append) != 2 {
+		t.Fatalf("%+v", b.change.Append)
+	}
+	if _, merges := lane.Merge(b.change.Append[0], b.change.Append[1]); merges {
+		t.Error("the old card stays pinned")
 	}
 }
