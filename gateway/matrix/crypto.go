@@ -186,7 +186,7 @@ func (e *engine) share(ctx context.Context, mach *crypto.OlmMachine, in ids.Room
 	if err != nil {
 		return nil, err
 	}
-	if algorithm := e.c.book.algorithm(in); algorithm != string(id.AlgorithmMegolmV1) {
+	if algorithm := e.c.book.algorithm(in); algorithm != megolm {
 		return nil, lane.Outcome{Verdict: lane.Dead, Code: codeEncrypted, Reason: fmt.Sprintf("the room is encrypted in a way that is not known here (%q)", algorithm)}
 	}
 	if err := e.refresh(ctx, mach, members); err != nil {

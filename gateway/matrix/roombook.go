@@ -1,6 +1,7 @@
 package matrix
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -86,7 +87,14 @@ func (b *roomBook) encrypted(ctx context.Context, id ids.RoomID, user ids.UserID
 
 const kindEncryption = "m.room.encryption"
 
-// turnedOn notes that a room is encrypted, durably before it returns.
+// How long a session is used where the room does not say (Client-Server API, "m.room.encryption").
+const (
+	rotateMessages = 100
+	rotateMillis   = 7 * 24 * 60 * 60 * 1000
+)
+
+// turnedOn notes that a room is encrypted, durably before it returns. What comes later can make the rules stricter only: state is not
+// encrypted, so it may be the homeserver's own.
 func (b *roomBook) turnedOn(id ids.RoomID, content object) error {
 	b.mu.Lock()
 	r := b.rooms[id]
@@ -94,20 +102,39 @@ func (b *roomBook) turnedOn(id ids.RoomID, content object) error {
 		r = &bookedRoom{}
 		b.rooms[id] = r
 	}
-	was := r.Encrypted
+	was := r.Algorithm != ""
 	r.Encrypted = true
 	if algorithm := content.text("algorithm"); algorithm != "" {
 		messages, _ := content.integer("rotation_period_msgs")
 		millis, _ := content.integer("rotation_period_ms")
+		messages, millis = min(max(messages, 0), 1<<30), max(millis, 0)
+		if was {
+			if r.Algorithm == megolm {
+				algorithm = megolm
+			}
+			messages = stricter(int64(r.Messages), messages, rotateMessages)
+			millis = stricter(r.Millis, millis, rotateMillis)
+		}
 		if was && r.Algorithm == algorithm && int64(r.Messages) == messages && r.Millis == millis {
 			b.mu.Unlock()
 			return nil
 		}
 		r.Shared = nil // the next message begins a session by the new rules
-		r.Algorithm, r.Messages, r.Millis = clean(algorithm, 100), int(min(max(messages, 0), 1<<30)), max(millis, 0)
+		r.Algorithm, r.Messages, r.Millis = clean(algorithm, 100), int(messages), millis
 	}
 	b.mu.Unlock()
 	return b.save(id, r)
+}
+
+// megolm is the algorithm that we have.
+const megolm = "m.megolm.v1.aes-sha2"
+
+// stricter is the lower of two bounds, of which 0 means normal.
+func stricter(had, now, normal int64) int64 {
+	if cmp.Or(now, normal) < cmp.Or(had, normal) {
+		return now
+	}
+	return had
 }
 
 func (b *roomBook) save(id ids.RoomID, r *bookedRoom) error {

@@ -11,7 +11,43 @@ import (
 
 	"github.com/gatepost/gatepost/gateway/lane"
 	"github.com/gatepost/gatepost/gateway/room"
+	"github.com/gatepost/gatepost/internal/ids"
 )
+
+// State is not encrypted, so whatever it says later weakens nothing.
+func TestRulesOfARoomGetStricterOnly(t *testing.T) {
+	k := newCryptoServer(t)
+	table, kept := newMemTable(), secrets{}
+	c := k.bot(t, table, kept, nil)
+	const in = ids.RoomID("!strict:example.org")
+	key := ""
+	for _, tt := range []struct {
+		what, content string
+		messages      int
+		millis        int64
+	}{
+		{"the first", `{"algorithm":"m.megolm.v1.aes-sha2","rotation_period_msgs":200}`, 200, 0},
+		{"the default", `{"algorithm":"m.megolm.v1.aes-sha2"}`, 0, 0},
+		{"weaker ones", `{"algorithm":"m.megolm.v1.aes-sha2","rotation_period_msgs":10000,"rotation_period_ms":31536000000}`, 0, 0},
+		{"stricter ones", `{"algorithm":"m.megolm.v1.aes-sha2","rotation_period_msgs":50,"rotation_period_ms":86400000}`, 50, 86400000},
+		{"none", `{"algorithm":"m.megolm.v1.aes-sha2"}`, 50, 86400000},
+		{"another algorithm", `{"algorithm":"org.example.plain","rotation_period_msgs":-1}`, 50, 86400000},
+		{"nothing", `{}`, 50, 86400000},
+	} {
+		if err := c.book.apply([]room.Event{{ID: "$e", Room: in, Type: kindEncryption, StateKey: &key, Content: json.RawMessage(tt.content)}}); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []*Client{c, k.bot(t, table.clone(), kept, nil)} {
+			if is, err := c.Encrypted(t.Context(), in, testBot); err != nil || !is {
+				t.Errorf("after %s: encrypted %v %v", tt.what, is, err)
+			}
+			algorithm, messages, millis := c.book.encryption(in)
+			if algorithm != megolm || messages != tt.messages || millis != tt.millis {
+				t.Errorf("after %s: %s, %d messages, %d ms, want %d and %d", tt.what, algorithm, messages, millis, tt.messages, tt.millis)
+			}
+		}
+	}
+}
 
 // Somebody leaves after the homeserver has read who is in the room, and before its answer is here.
 func TestLeavesWhileMembersAreRead(t *testing.T) {
