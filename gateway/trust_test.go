@@ -82,3 +82,33 @@ func TestAReplyIsASecondLook(t *testing.T) {
 		}
 	})
 }
+
+// Each way to send something, with and without commands.require_verified: does it run?
+func TestWhoIsObeyed(t *testing.T) {
+	for _, tt := range []struct {
+		what               string
+		sealed             bool // the room
+		encrypted          bool // what was said
+		trust              room.Trust
+		normally, verified bool
+	}{
+		{"readable, where nothing is encrypted", false, false, room.Untrusted, true, false},
+		{"readable, in an encrypted room", true, false, room.Untrusted, false, false},
+		{"readable and said to be verified, in an encrypted room", true, false, room.Verified, false, false},
+		{"by a device that is none of the sender's, blacklisted, or gone", true, true, room.Untrusted, false, false},
+		{"by a device that nobody signed, or of another identity than at first", true, true, room.Known, true, false},
+		{"by a device that its owner signed", true, true, room.CrossSigned, true, false},
+		{"by a device of somebody verified", true, true, room.Verified, true, true},
+	} {
+		for _, require := range []bool{false, true} {
+			want := tt.normally
+			if require {
+				want = tt.verified
+			}
+			runs := doubtful(room.Event{Encrypted: tt.encrypted, Trust: tt.trust}, room.State{Encrypted: tt.sealed}) == "" && identity{verified: require}.distrusts(tt.trust) == ""
+			if runs != want {
+				t.Errorf("%s (require_verified: %v): runs %v, want %v", tt.what, require, runs, want)
+			}
+		}
+	}
+}
