@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -156,13 +157,11 @@ func (g *Gateway) KeysCame() {
 	}
 }
 
-// An encrypted message whose key is not there waits so long for it, beside at most so many others, and so many of its sender's.
-// It stays in the inbox.
+// An encrypted message whose key is not there waits so long for it, beside at most so many others. It stays in the inbox.
 const (
-	keyTime     = 10 * time.Minute
-	maxUnread   = 200
-	maxUnreadOf = 100
-	unreadText  = "I could not read your message, because your app has not given me its key. Send it again; if that does not help, verify me or your own session first."
+	keyTime    = 10 * time.Minute
+	maxUnread  = 200
+	unreadText = "I could not read your message, because your app has not given me its key. Send it again; if that does not help, verify me or your own session first."
 )
 
 // unread is what waits for its key, and who was told that theirs did not come. The inbox's goroutine owns it.
@@ -173,15 +172,22 @@ type unread struct {
 
 const unreadEvery = time.Hour
 
-// full says whether no more of a sender's can wait.
-func (u *unread) full(sender ids.UserID) bool {
-	n := 0
-	for _, e := range u.waiting {
-		if e.Sender == sender {
-			n++
+// wait lets an event wait. When too many do, the oldest of the sender with the most gives way: nobody can take another's place.
+func (u *unread) wait(e room.Event) (out room.Event, gone bool) {
+	u.waiting = append(u.waiting, e)
+	if len(u.waiting) <= maxUnread {
+		return out, false
+	}
+	of, most := map[ids.UserID]int{}, e.Sender
+	for _, w := range u.waiting {
+		if of[w.Sender]++; of[w.Sender] > of[most] {
+			most = w.Sender
 		}
 	}
-	return n >= maxUnreadOf || len(u.waiting) >= maxUnread
+	i := slices.IndexFunc(u.waiting, func(w room.Event) bool { return w.Sender == most })
+	out = u.waiting[i]
+	u.waiting = slices.Delete(u.waiting, i, i+1)
+	return out, true
 }
 
 // open decrypts an event and says whether it is to be handled now. One whose key is missing waits, and is not.
@@ -198,14 +204,17 @@ func (g *Gateway) open(ctx context.Context, e room.Event) (clear room.Event, now
 		g.log.Warn("an encrypted message is none", logkey.Room, string(e.Room), logkey.User, e.Sender, logkey.Error, err)
 		e.Type = ""
 		return e, true, nil
-	case errors.Is(err, room.ErrWithheld), g.now().Sub(e.Received) >= keyTime, g.unread.full(e.Sender):
+	case errors.Is(err, room.ErrWithheld), g.now().Sub(e.Received) >= keyTime:
 		e.Type = unreadType
 		return e, true, nil
 	}
 	if !errors.Is(err, room.ErrNoKeys) {
 		g.log.Info("a message could not be decrypted yet", logkey.Room, string(e.Room), logkey.Error, err)
 	}
-	g.unread.waiting = append(g.unread.waiting, e)
+	if old, gone := g.unread.wait(e); gone {
+		old.Type = unreadType
+		return e, false, g.handle(ctx, old)
+	}
 	return e, false, nil
 }
 

@@ -120,36 +120,50 @@ func TestAMessageWaitsForItsKey(t *testing.T) {
 	})
 }
 
-// Who sends what nobody can read takes nobody else's place.
+// Who sends much that nobody can read takes nobody else's place, and of their own the oldest gives way.
 func TestWhoSendsMuchThatCantBeRead(t *testing.T) {
-	inSealedWorld(t, EncryptionDefault, func(w *world) {
-		w.publish("door/event", "open")
-		w.matrix.state.Encrypted = true
-		w.sealed(text("@alice:x", "!1", "!unlock"), room.Known)
-		synctest.Wait()
-		heard := len(w.devices.heard)
-		w.matrix.mu.Lock()
-		opens, key := w.matrix.decrypt, false
-		w.matrix.decrypt = func(e room.Event) (room.Event, error) {
-			if e.Sender == "@alice:x" && key {
-				return opens(e)
-			}
-			return e, room.ErrNoKeys
-		}
-		w.matrix.mu.Unlock()
-		for range maxUnread + 50 {
-			w.event(room.Event{Room: "!1", Sender: "@mallory:x", Type: "m.room.encrypted", Content: json.RawMessage(`{}`)})
-		}
-		w.event(room.Event{Room: "!1", Sender: "@alice:x", Type: "m.room.encrypted", Content: json.RawMessage(`{}`)})
-		w.matrix.mu.Lock()
-		key = true
-		w.matrix.mu.Unlock()
-		w.g.KeysCame()
-		synctest.Wait()
-		if len(w.devices.heard) != heard+1 {
-			t.Errorf("heard %v", w.devices.heard)
-		}
-	})
+	for name, senders := range map[string][]ids.UserID{
+		"another": {"@mallory:x"}, "several others": {"@mallory:x", "@eve:x", "@bob:x"}, "the same one": {"@alice:x"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inSealedWorld(t, EncryptionDefault, func(w *world) {
+				w.publish("door/event", "open")
+				w.matrix.state.Encrypted = true
+				w.sealed(text("@alice:x", "!1", "!unlock"), room.Known)
+				synctest.Wait()
+				heard := len(w.devices.heard)
+				w.matrix.mu.Lock()
+				opens, key := w.matrix.decrypt, ids.EventID("")
+				w.matrix.decrypt = func(e room.Event) (room.Event, error) {
+					if key != "" && e.ID == key {
+						return opens(e)
+					}
+					return e, room.ErrNoKeys
+				}
+				w.matrix.mu.Unlock()
+				for i := range maxUnread + 100 {
+					w.event(room.Event{Room: "!1", Sender: senders[i%len(senders)], Type: "m.room.encrypted", Content: json.RawMessage(`{}`)})
+				}
+				last := w.event(room.Event{Room: "!1", Sender: "@alice:x", Type: "m.room.encrypted", Content: json.RawMessage(`{}`)})
+				synctest.Wait()
+				w.matrix.mu.Lock()
+				key = last
+				w.matrix.mu.Unlock()
+				w.g.KeysCame()
+				synctest.Wait()
+				if len(w.devices.heard) != heard+1 {
+					t.Errorf("heard %v", w.devices.heard)
+				}
+				told := 0
+				for _, line := range w.matrix.said() {
+					told += strings.Count(line, unreadText)
+				}
+				if told != len(senders) {
+					t.Errorf("%d were told that they can't be read, want %d", told, len(senders))
+				}
+			})
+		})
+	}
 }
 
 func TestNothingReadableWhereEncryptionIsRequired(t *testing.T) {
