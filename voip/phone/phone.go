@@ -230,12 +230,12 @@ func (p *Phone) answered(key voip.Key, r voip.Record) {
 // report says in the device's room what became of a call, unless a ring does that.
 func (p *Phone) report(s voip.Summary) {
 	p.cfg.Metrics.ended(s)
+	key := voip.Key{Room: s.Room, Call: s.ID}
+	rung := p.ringer.tell(ringEvent{key: key}) // first: until it is told, who presses again is not heard
 	path := p.cfg.Ended(s)
 	if path != "" {
 		path = ", " + path
 	}
-	key := voip.Key{Room: s.Room, Call: s.ID}
-	rung := p.ringer.tell(ringEvent{key: key})
 	switch {
 	case s.Reason == voip.Replaced:
 	case s.Talked > 0 && s.Role == voip.Callee:
