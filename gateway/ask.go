@@ -25,6 +25,7 @@ type messageContent struct {
 			EventID ids.EventID `json:"event_id"`
 		} `json:"m.in_reply_to"`
 	} `json:"m.relates_to"`
+	NewContent json.RawMessage `json:"m.new_content"` // of an edit
 }
 
 // spoken is what a person typed: without the quotation that older clients put before a reply (rich reply fallback).

@@ -193,8 +193,11 @@ func (g *Gateway) invited(ctx context.Context, e room.Event, who *identity) func
 func (g *Gateway) message(ctx context.Context, e room.Event) func(*batch) {
 	nothing := func(*batch) {}
 	var c messageContent
-	if json.Unmarshal(e.Content, &c) != nil || c.MsgType != "m.text" || c.RelatesTo.RelType == "m.replace" {
+	if json.Unmarshal(e.Content, &c) != nil || c.MsgType != "m.text" || c.RelatesTo.RelType == "m.replace" || c.NewContent != nil {
 		return nothing
+	}
+	if e.Loose && g.who.Load().verified {
+		c.RelatesTo.InReplyTo.EventID = "" // obeyed is what a person said, and not what the homeserver says that it is about
 	}
 	key, ok := g.directory.key(e.Room)
 	if !ok {

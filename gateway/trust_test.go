@@ -69,6 +69,40 @@ func TestOnlyTheVerifiedAreObeyed(t *testing.T) {
 	})
 }
 
+// What stands outside of the ciphertext is the homeserver's word. It makes no command, no second look, and of an edit no new message.
+func TestWhatIsReadableOfAnEncryptedMessage(t *testing.T) {
+	for _, require := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			w.change = func(c *Config) { c.People.Verified = require }
+			w.start([]RuleSpec{door})
+			says := func(content string, loose bool) ids.EventID {
+				return w.event(room.Event{
+					Type: "m.room.message", Sender: "@alice:x", Room: "!1", Encrypted: true, Trust: room.Verified, Loose: loose, Content: []byte(content),
+				})
+			}
+			e := says(`{"msgtype":"m.text","body":"!open"}`, false)
+			looked := fmt.Sprintf(`{"msgtype":"m.text","body":"✅","m.relates_to":{"m.in_reply_to":{"event_id":%q}}}`, e)
+			says(looked, true)
+			if got := len(w.devices.list()); (got == 1) == require {
+				t.Errorf("require_verified: %v: published %q after a look at what the homeserver says", require, w.devices.list())
+			}
+			before := len(w.devices.list())
+			says(`{"msgtype":"m.text","body":"!unlock","m.new_content":{"msgtype":"m.text","body":"!unlock"}}`, false)
+			if got := w.devices.list(); len(got) != before {
+				t.Errorf("an edit made %q", got)
+			}
+			says(looked, false)
+			if got := w.devices.list(); len(got) != 1 {
+				t.Errorf("published %q after a look", got)
+			}
+			if err := w.stop(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 func TestAReplyIsASecondLook(t *testing.T) {
 	inWorld(t, []RuleSpec{door}, func(w *world) {
 		e := w.says("@alice:x", "!1", "!open wide")

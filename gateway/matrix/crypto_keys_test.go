@@ -257,3 +257,44 @@ func TestTrustOf(t *testing.T) {
 		}
 	}
 }
+
+// What a message relates to is taken from outside of the ciphertext only where it says nothing itself, and is marked.
+func TestWhatAMessageRelatesTo(t *testing.T) {
+	const reply = `{"m.in_reply_to":{"event_id":"$%s"}}`
+	for _, tt := range []struct {
+		what, inside, outside string
+		want                  string
+		loose                 bool
+	}{
+		{"nothing", "", "", "", false},
+		{"inside", "in", "", "in", false},
+		{"both", "in", "out", "in", false},
+		{"outside", "", "out", "out", true},
+	} {
+		t.Run(tt.what, func(t *testing.T) {
+			k := newCryptoServer(t)
+			alice := k.person(t, "@alice:example.org", "PHONE")
+			c := k.bot(t, newMemTable(), secrets{}, nil)
+			content := object{"msgtype": quoted("m.text"), "body": quoted("✅")}
+			if tt.inside != "" {
+				content[relatesTo] = fmt.Appendf(nil, reply, tt.inside)
+			}
+			e := alice.says(t, "$1", "m.room.message", string(mustJSON(t, content)), id.UserID(testBot))
+			sent := object{"c": e.Content}.object("c")
+			delete(sent, relatesTo) // which mautrix puts there
+			if tt.outside != "" {
+				sent[relatesTo] = fmt.Appendf(nil, reply, tt.outside)
+			}
+			e.Content = mustJSON(t, sent)
+			k.hear(t, c)
+			got, err := c.Decrypt(t.Context(), e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			to := object{"c": got.Content}.object("c").object(relatesTo).object("m.in_reply_to").text("event_id")
+			if want := map[bool]string{true: "$" + tt.want}[tt.want != ""]; to != want || got.Loose != tt.loose {
+				t.Errorf("relates to %q (loose %v), want %q (%v)", to, got.Loose, want, tt.loose)
+			}
+		})
+	}
+}

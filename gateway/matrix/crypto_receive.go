@@ -131,6 +131,7 @@ func (e *engine) decrypt(ctx context.Context, in room.Event, news bool) (out roo
 	if err := e.refreshKnown(ctx, mach, in.Sender); err != nil {
 		return in, err
 	}
+	evt.Content.AsEncrypted().RelatesTo = nil // opened takes it in, and says so
 	sctx := ctx
 	if in.Sender != e.c.bot {
 		sctx = givenBy(ctx, evt.Sender)
@@ -150,6 +151,8 @@ func (e *engine) refreshKnown(ctx context.Context, mach *crypto.OlmMachine, send
 	return e.refresh(ctx, mach, []ids.UserID{sender})
 }
 
+const relatesTo = "m.relates_to"
+
 // opened is what the gateway sees of a decrypted event, checked as any other.
 func (e *engine) opened(in room.Event, clear *event.Event, news bool) (room.Event, error) {
 	content := clear.Content.VeryRaw
@@ -158,6 +161,14 @@ func (e *engine) opened(in room.Event, clear *event.Event, news bool) (room.Even
 		return in, fmt.Errorf("%w: no content", room.ErrUnreadable)
 	}
 	out := in
+	if outside := (object{"c": in.Content}).object("c"); o.object(relatesTo) == nil && outside.object(relatesTo) != nil { // as the specification has it
+		o[relatesTo] = outside[relatesTo]
+		raw, err := encode(o)
+		if err != nil {
+			return in, fmt.Errorf("%w: %w", room.ErrUnreadable, err)
+		}
+		content, out.Loose = raw, true
+	}
 	out.Type, out.Content = clear.Type.Type, append(json.RawMessage(nil), content...)
 	out.Trust = trustOf(clear.Mautrix)
 	out.Encrypted = true

@@ -76,6 +76,7 @@ type Event struct {
 	ContentID string          `json:"content_id,omitempty"` // "dev.gatepost".id of the content when one of our own users sent it
 	Encrypted bool            `json:"-"`                    // it was, and has been decrypted; Type is "" when it is nothing that matters
 	Trust     Trust           `json:"-"`                    // with Encrypted
+	Loose     bool            `json:"-"`                    // with Encrypted: what Content relates to stood outside, so the homeserver may have put it there
 }
 
 var (
