@@ -115,7 +115,7 @@ interop-turn: build ## the TURN relay against coturn's client, aiortc and Chromi
 
 # The same promise as interop-turn's.
 .PHONY: interop-calls
-interop-calls: build $(DENDRITE) ## calls of matrix-js-sdk in Chromium, with the gateway and with the example devices; installs them; ONLY=TestCalls for some
+interop-calls: build $(DENDRITE) ## calls of matrix-js-sdk in Chromium with the gateway, the example devices and another browser; installs them; ONLY=TestCalls for some, without Synapse
 	@mkdir -p bin/figures
 	@for peer in $(CALLPEERS); do \
 		program="$${peer%%:*}"; package="$${peer#*:}"; \
