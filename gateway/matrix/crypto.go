@@ -39,6 +39,7 @@ type engine struct {
 
 	mu     sync.Mutex
 	asked  map[ids.UserID]time.Time // whose devices were asked for without an answer
+	sought map[ids.UserID]time.Time // when they were last asked for because of a device that nobody knows
 	wanted map[wish]bool            // sessions whose key was asked for
 	claims map[id.UserID]*claim     // on what is known of people's devices
 	done   map[ids.RoomID][]string  // records that were sent: what is kept of them goes with the next commit
@@ -60,7 +61,7 @@ func newEngine(c *Client, cfg CryptoConfig) (*engine, error) {
 	}
 	e := &engine{
 		c: c, cfg: cfg, store: store, log: c.cfg.Log,
-		asked: map[ids.UserID]time.Time{}, wanted: map[wish]bool{}, claims: map[id.UserID]*claim{}, done: map[ids.RoomID][]string{},
+		asked: map[ids.UserID]time.Time{}, sought: map[ids.UserID]time.Time{}, wanted: map[wish]bool{}, claims: map[id.UserID]*claim{}, done: map[ids.RoomID][]string{},
 	}
 	if err := e.loadRooms(); err != nil {
 		return nil, err
@@ -291,6 +292,7 @@ func (e *engine) start(ctx context.Context, device id.DeviceID) error {
 	mach.ShareKeysMinTrust = id.TrustStateCrossSignedVerified
 	mach.AllowKeyShare = allowKey(mach.AllowKeyShare)
 	mach.DisableSharedGroupSessionTracking = true
+	mach.DisableDecryptKeyFetching = true // fetch does it, one at a time for a person
 	mach.DisableRatchetTracking = true
 	mach.IgnorePostDecryptionParseErrors = true
 	mach.SessionReceived = func(context.Context, id.RoomID, id.SessionID, uint32) { e.cfg.KeysCame() }

@@ -127,6 +127,24 @@ func (e *engine) fetch(ctx context.Context, mach *crypto.OlmMachine, people []id
 // askAgainAfter is how long a user whose homeserver did not tell their devices is not asked for again.
 const askAgainAfter = time.Minute
 
+// seeks says whether a device of somebody that is not known is to be asked for: it may be newer than what we were told.
+func (e *engine) seeks(u ids.UserID) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	last, ok := e.sought[u]
+	return !ok || e.c.cfg.Now().Sub(last) >= askAgainAfter
+}
+
+// found notes that somebody's devices were asked for because of one that is not known.
+func (e *engine) found(u ids.UserID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.sought) >= maxWanted {
+		clear(e.sought)
+	}
+	e.sought[u] = e.c.cfg.Now()
+}
+
 // refresh asks for the devices of people that may have changed.
 func (e *engine) refresh(ctx context.Context, mach *crypto.OlmMachine, people []ids.UserID) error {
 	users := make([]id.UserID, 0, len(people))

@@ -15,6 +15,7 @@ import (
 
 	"github.com/gatepost/gatepost/gateway/lane"
 	"github.com/gatepost/gatepost/gateway/room"
+	"github.com/gatepost/gatepost/internal/ids"
 )
 
 // A device that appears while the homeserver is on its way with an older answer gets keys nevertheless.
@@ -46,6 +47,33 @@ func TestADeviceThatAppearsWhileDevicesAreAskedFor(t *testing.T) {
 		if _, err := p.read(t, sent[len(sent)-1]); err != nil {
 			t.Errorf("%s: %v", p.mach.Client.DeviceID, err)
 		}
+	}
+}
+
+// What a device says before we were told that it is there is known to be its owner's; one that is none is asked for once.
+func TestADeviceThatSpeaksBeforeItIsKnown(t *testing.T) {
+	k := newCryptoServer(t)
+	phone := k.person(t, "@alice:example.org", "PHONE")
+	c := k.bot(t, newMemTable(), secrets{}, nil)
+	speaks := func(p *person, event string, as ids.UserID, want room.Trust) {
+		t.Helper()
+		e := p.says(t, event, "m.room.message", `{"msgtype":"m.text","body":"!unlock"}`, id.UserID(testBot))
+		k.hear(t, c)
+		e.Sender = as
+		if got, err := c.Decrypt(t.Context(), e); err != nil || got.Trust != want {
+			t.Errorf("%s: trusted as %v, want %v: %v", event, got.Trust, want, err)
+		}
+	}
+	speaks(phone, "$1", "@alice:example.org", room.Known)
+	speaks(k.person(t, "@alice:example.org", "TABLET"), "$2", "@alice:example.org", room.Known)
+	asked := k.count("POST /_matrix/client/v3/keys/query")
+	hidden := k.person(t, "@alice:example.org", "HIDDEN")
+	k.mu.Lock()
+	delete(k.keys["@alice:example.org"], "HIDDEN")
+	k.mu.Unlock()
+	speaks(hidden, "$3", "@alice:example.org", room.Untrusted)
+	if again := k.count("POST /_matrix/client/v3/keys/query"); again > asked+2 {
+		t.Errorf("asked %d times more", again-asked)
 	}
 }
 

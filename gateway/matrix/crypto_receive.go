@@ -137,6 +137,13 @@ func (e *engine) decrypt(ctx context.Context, in room.Event, news bool) (out roo
 		sctx = givenBy(ctx, evt.Sender)
 	}
 	clear, err := mach.DecryptMegolmEvent(sctx, evt)
+	if err == nil && clear.Mautrix.TrustState == id.TrustStateUnknownDevice && e.seeks(in.Sender) {
+		if _, err := e.fetch(ctx, mach, []id.UserID{evt.Sender}); err != nil {
+			return in, machineOutcome("ask for people's devices", err)
+		}
+		e.found(in.Sender)
+		clear, err = mach.DecryptMegolmEvent(sctx, evt)
+	}
 	if err != nil {
 		return in, e.why(ctx, mach, in, evt, err)
 	}
