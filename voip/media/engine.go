@@ -190,7 +190,8 @@ func (e *Engine) api(codecs [][]payload, way *path) (*webrtc.API, error) {
 		addr, ok := netip.AddrFromSlice(ip)
 		return ok && e.cfg.Permit(addr.Unmap())
 	})
-	s.DisableCloseByDTLS(true) // browsers close it just before m.call.hangup arrives
+	s.SetDTLSRetransmissionInterval(100 * time.Millisecond) // what is lost of a handshake would cost a second
+	s.DisableCloseByDTLS(true)                              // browsers close it just before m.call.hangup arrives
 	return webrtc.NewAPI(webrtc.WithMediaEngine(m), webrtc.WithInterceptorRegistry(&r), webrtc.WithSettingEngine(s)), nil
 }
 

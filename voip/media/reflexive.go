@@ -1,6 +1,7 @@
 package media
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -24,17 +25,18 @@ const reflexivePriority = 100<<24 | 65535<<8 | 255
 
 // reflexive asks the first server of uris that is asked by UDP how it sees our port, and gives the candidate; "" when nobody answers,
 // or when there is no NAT between. The answer is remembered for a moment.
-func (p *ports) reflexive(uris []string) string {
+func (p *ports) reflexive(ctx context.Context, uris []string) string {
 	for _, text := range uris {
 		uri, err := stun.ParseURI(text)
 		if err != nil || uri.Proto != stun.ProtoTypeUDP || uri.Scheme != stun.SchemeTypeSTUN && uri.Scheme != stun.SchemeTypeTURN {
 			continue
 		}
-		server, err := net.ResolveUDPAddr("udp4", net.JoinHostPort(uri.Host, fmt.Sprint(uri.Port)))
-		if err != nil {
+		hosts, err := net.DefaultResolver.LookupNetIP(ctx, "ip4", uri.Host)
+		if err != nil || len(hosts) == 0 {
 			continue
 		}
-		seen, err := p.out.GetXORMappedAddr(server, reflexiveTime)
+		server := net.UDPAddrFromAddrPort(netip.AddrPortFrom(hosts[0].Unmap(), uint16(uri.Port))) //nolint:gosec // of a URI that was read
+		seen, err := p.out.GetXORMappedAddrContext(ctx, server, reflexiveTime)
 		if err != nil {
 			continue
 		}
@@ -50,7 +52,7 @@ func (p *ports) reflexive(uris []string) string {
 
 // reflect finds the call's server reflexive candidate, and tells it if the description is gone.
 func (l *Leg) reflect(uris []string) {
-	found := l.e.ports.reflexive(uris)
+	found := l.e.ports.reflexive(l.ctx, uris)
 	if found == "" {
 		return
 	}
