@@ -6,9 +6,12 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pion/webrtc/v4"
 
 	"github.com/gatepost/gatepost/test/device"
 	"github.com/gatepost/gatepost/test/harness"
@@ -110,7 +113,13 @@ func TestCallsAreEncrypted(t *testing.T) {
   snapshot: {topic: "home/{device}/camera"}
 - topic: home/{device}/alarm
   class: alarm
+- topic: attic/{reading}
+  device: attic
+  room: Entrance
+  class: event
+  call: {announce: "tone:1000"}
 `
+		s.Extra = "calls: {listen_udp: \"127.0.0.1:0\", allow_peers: [127.0.0.0/8]}\n"
 	})
 	alice, h := w.person("alice", "alice"), w.newHandset()
 	home := w.doorRoom(alice)
@@ -169,15 +178,73 @@ func TestCallsAreEncrypted(t *testing.T) {
 	w.must(err)
 	h.hears("hangup")
 
+	h.says("attic/state", "here")
+	w.shows(alice, "here")
+	ours, gateways := w.talks(alice, home)
 	h.says("home/door/alarm", "%s", alarm)
 	w.shows(alice, alarm)
 	w.sealed(alice, room)
 	w.sealed(alice, home)
 	w.must(w.hs.Stop())
-	found, err := planted(w.home, []string{name, alarm, theirs, mine, candidate, hers, its, called, string(picture)})
+	found, err := planted(w.home, []string{name, alarm, theirs, mine, candidate, hers, its, called, ours, gateways, string(picture)})
 	w.must(err)
 	for _, f := range found {
 		t.Errorf("the homeserver has %s", f)
 	}
 	harness.Zero(t, "canaries of calls found in what "+w.hs.Kind()+" keeps of encrypted rooms", len(found), "finds")
+}
+
+// talks is a call to alice from a device for which the gateway is the party, in a chat with the bot, until she hears it. It gives the
+// user name fragments of both.
+func (w *world) talks(alice *Device, home string) (hers, gateways string) {
+	w.t.Helper()
+	asked := w.say(alice, home, "!attic call")
+	w.answers(alice, asked, "I am calling you")
+	e := w.spoken(alice, "m.call.invite", "msid:gatepost", "a=fingerprint")
+	var invite struct {
+		Call  string `json:"call_id"`
+		Offer webrtc.SessionDescription
+	}
+	w.must(json.Unmarshal(e.Raw, &invite))
+	w.joined(alice, e.Room, w.bot)
+	pc, heard := w.peer()
+	w.must(pc.SetRemoteDescription(invite.Offer))
+	answer, err := pc.CreateAnswer(nil)
+	w.must(err)
+	done := webrtc.GatheringCompletePromise(pc)
+	w.must(pc.SetLocalDescription(answer))
+	<-done
+	send := func(kind string, content map[string]any) {
+		content["call_id"], content["party_id"], content["version"] = invite.Call, "ALICE", "1"
+		_, err := alice.Send(w.ctx, e.Room, kind, content)
+		w.must(err)
+	}
+	send("m.call.answer", map[string]any{"answer": pc.LocalDescription()})
+	select {
+	case <-heard:
+	case <-w.soon().Done():
+		w.t.Fatal("alice hears nothing")
+	}
+	send("m.call.hangup", map[string]any{"reason": "user_hangup"})
+	w.sealed(alice, e.Room)
+	fragment := regexp.MustCompile(`a=ice-ufrag:(\S+)`)
+	return fragment.FindStringSubmatch(pc.LocalDescription().SDP)[1], fragment.FindStringSubmatch(invite.Offer.SDP)[1]
+}
+
+// peer is a WebRTC client on loopback; heard has something when media came.
+func (w *world) peer() (pc *webrtc.PeerConnection, heard <-chan struct{}) {
+	w.t.Helper()
+	var s webrtc.SettingEngine
+	s.SetIncludeLoopbackCandidate(true)
+	s.SetInterfaceFilter(func(name string) bool { return name == "lo" })
+	pc, err := webrtc.NewAPI(webrtc.WithSettingEngine(s)).NewPeerConnection(webrtc.Configuration{})
+	w.must(err)
+	w.t.Cleanup(func() { _ = pc.Close() }) // it is over
+	came := make(chan struct{}, 1)
+	pc.OnTrack(func(track *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
+		if _, _, err := track.ReadRTP(); err == nil {
+			came <- struct{}{}
+		}
+	})
+	return pc, came
 }
