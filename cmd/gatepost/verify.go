@@ -18,7 +18,7 @@ import (
 func (a *app) verifyCommand() *cobra.Command {
 	var v verify
 	cmd := a.jsonFlag(&cobra.Command{
-		Use:   "verify [--setup | --recovery-key-file FILE | --match ID | --differ ID]",
+		Use:   "verify [--setup | --recovery-key-file FILE | --match ID | --differ ID | --accept USER]",
 		Short: "Make sure that people's clients and the gateway's speak with each other",
 		Long: `Show the gateway's own device and who asks to verify it, and wait for an owner who
 does: choose the bot in your client and ask it for a verification. Seven emoji
@@ -28,22 +28,26 @@ not in a Matrix room, which is what is being verified.
 --setup shows the recovery key, once: keep it off this machine. With it, and
 --recovery-key-file, a gateway that has lost its keys is the same one again to
 everybody who has verified it. When the key was shown before, a new one takes its
-place.`,
+place.
+
+--accept is for somebody who has reset their identity, and reads nothing since:
+ask the person whether it was they.`,
 		Example: `  gatepost verify
   gatepost verify --setup
   gatepost verify --recovery-key-file recovery.txt
+  gatepost verify --accept @bob:example.org
   gatepost verify --json`,
 		Args: args(cobra.NoArgs),
 	})
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		given := 0
-		for _, flag := range []string{"setup", "recovery-key-file", "match", "differ"} {
+		for _, flag := range []string{"setup", "recovery-key-file", "match", "differ", "accept"} {
 			if cmd.Flags().Changed(flag) {
 				given++
 			}
 		}
 		if given > 1 {
-			return usageError{errors.New("only one of --setup, --recovery-key-file, --match and --differ")}
+			return usageError{errors.New("only one of --setup, --recovery-key-file, --match, --differ and --accept")}
 		}
 		client, err := a.client()
 		if err != nil {
@@ -56,6 +60,7 @@ place.`,
 	cmd.Flags().StringVar(&v.recovery, "recovery-key-file", "", "sign the gateway's device with the recovery key in `file`; - is standard input")
 	cmd.Flags().StringVar(&v.match, "match", "", "the emoji of verification `id` are the same")
 	cmd.Flags().StringVar(&v.differ, "differ", "", "the emoji of verification `id` are not the same")
+	cmd.Flags().StringVar(&v.accept, "accept", "", "take the keys that `user` has now for theirs, after they reset their identity")
 	cmd.Flags().DurationVar(&v.wait, "wait", 10*time.Minute, "how long to wait for somebody who asks; 0 only shows what there is")
 	return cmd
 }
@@ -68,6 +73,7 @@ type verify struct {
 	setup         bool
 	recovery      string
 	match, differ string
+	accept        string
 	wait          time.Duration
 }
 
@@ -80,6 +86,8 @@ func (v *verify) run(ctx context.Context) error {
 		return v.showRecovery(ctx)
 	case v.recovery != "":
 		return v.recover(ctx)
+	case v.accept != "":
+		return v.client.Call(ctx, verbAcceptIdentity, acceptRequest{User: v.accept}, nil)
 	case v.match != "" || v.differ != "":
 		return v.client.Call(ctx, verbAnswerVerification, answerRequest{ID: v.match + v.differ, Agree: v.match != ""}, nil)
 	}

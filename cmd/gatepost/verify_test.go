@@ -18,6 +18,8 @@ type fakeIdentity struct {
 	shown   int
 	problem string
 	key     string // what it was recovered with
+
+	accepted string // whose keys
 }
 
 func (f *fakeIdentity) Identity(context.Context) (identityInfo, error) {
@@ -57,6 +59,11 @@ func (f *fakeIdentity) RecoverIdentity(_ context.Context, r recoverRequest) erro
 	return nil
 }
 
+func (f *fakeIdentity) AcceptIdentity(_ context.Context, r acceptRequest) error {
+	f.accepted = r.User
+	return nil
+}
+
 func TestVerify(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "recovery.txt")
 	if err := os.WriteFile(file, []byte(" EsTb abcd \n"), 0o600); err != nil {
@@ -91,6 +98,7 @@ func TestVerify(t *testing.T) {
 		{name: "setup", args: []string{"--setup"}, out: []string{"EsTb abcd", "not shown again"}, check: func(f *fakeIdentity) bool { return f.shown == 1 }},
 		{name: "recovery", args: []string{"--recovery-key-file", file}, out: []string{"is signed"}, check: func(f *fakeIdentity) bool { return f.key == "EsTb abcd" }},
 		{name: "recovery by hand", args: []string{"--recovery-key-file", "-"}, in: "EsTb abcd", check: func(f *fakeIdentity) bool { return f.key == "EsTb abcd" }},
+		{name: "accept", args: []string{"--accept", "@bob:x"}, check: func(f *fakeIdentity) bool { return f.accepted == "@bob:x" }},
 		{name: "no file", args: []string{"--recovery-key-file", file + "x"}, code: 1, errOut: "read the recovery key"},
 		{name: "too much", args: []string{"--setup", "--match", "x"}, code: 2, errOut: "only one of"},
 	} {

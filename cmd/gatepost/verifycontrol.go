@@ -9,6 +9,7 @@ import (
 
 	"github.com/gatepost/gatepost/gateway/matrix"
 	"github.com/gatepost/gatepost/internal/admin"
+	"github.com/gatepost/gatepost/internal/ids"
 )
 
 // verifyControl is what a gateway with encryption does for the command line; see control.
@@ -21,6 +22,8 @@ type verifyControl interface {
 	SetupIdentity(ctx context.Context) (recoveryReply, error)
 	RecoveryShown(ctx context.Context) error
 	RecoverIdentity(ctx context.Context, r recoverRequest) error
+	// AcceptIdentity takes the keys that a person has now for theirs.
+	AcceptIdentity(ctx context.Context, r acceptRequest) error
 }
 
 // identityInfo is the bot's device.
@@ -62,6 +65,9 @@ type (
 	recoverRequest struct {
 		RecoveryKey string `json:"recovery_key"`
 	}
+	acceptRequest struct {
+		User string `json:"user"`
+	}
 )
 
 const (
@@ -70,6 +76,7 @@ const (
 	verbSetupIdentity      = "setup-identity"
 	verbRecoveryShown      = "recovery-shown"
 	verbRecoverIdentity    = "recover-identity"
+	verbAcceptIdentity     = "accept-identity"
 )
 
 // serveVerifyControl registers every verb of c on s. It is called before s runs.
@@ -83,6 +90,9 @@ func serveVerifyControl(s *admin.Server, c verifyControl) {
 	handle(s, verbRecoverIdentity, func(ctx context.Context, r recoverRequest) (nothing, error) {
 		return nothing{}, c.RecoverIdentity(ctx, r)
 	})
+	handle(s, verbAcceptIdentity, func(ctx context.Context, r acceptRequest) (nothing, error) {
+		return nothing{}, c.AcceptIdentity(ctx, r)
+	})
 }
 
 // verifyController answers with the running bot.
@@ -95,6 +105,8 @@ func verified(err error) error {
 		return &admin.Error{Code: admin.Refused, Text: "this gatepost does not encrypt: matrix.encryption is off, or it was built without encryption"}
 	case errors.Is(err, matrix.ErrNoVerification):
 		return &admin.Error{Code: admin.NotFound, Text: "there is no such verification, or it is over"}
+	case errors.Is(err, matrix.ErrNoIdentity):
+		return &admin.Error{Code: admin.NotFound, Text: "the homeserver knows no keys of such a user"}
 	case errors.Is(err, matrix.ErrNotShown), errors.Is(err, matrix.ErrUnsigned), errors.Is(err, matrix.ErrRecoveryKey):
 		return &admin.Error{Code: admin.Refused, Text: err.Error()}
 	}
@@ -166,6 +178,14 @@ func (c verifyController) RecoverIdentity(ctx context.Context, r recoverRequest)
 		return err
 	}
 	return verified(m.RecoverIdentity(ctx, r.RecoveryKey))
+}
+
+func (c verifyController) AcceptIdentity(ctx context.Context, r acceptRequest) error {
+	m, err := c.client()
+	if err != nil {
+		return err
+	}
+	return verified(m.AcceptIdentity(ctx, ids.UserID(r.User)))
 }
 
 // verification tells the owners how a verification goes on. It does not block.

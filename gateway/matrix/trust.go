@@ -2,7 +2,11 @@
 
 package matrix
 
-import "context"
+import (
+	"context"
+
+	"github.com/gatepost/gatepost/internal/ids"
+)
 
 // Identity says how the bot's device stands, and which verifications are under way.
 func (c *Client) Identity(ctx context.Context) (i Identity, err error) {
@@ -43,6 +47,15 @@ func (c *Client) RecoveryShown(ctx context.Context) error {
 		return ErrNoEncryption
 	}
 	return c.engine.keeper.inside(ctx, func(_ context.Context, k *keeper) error { return k.shown() })
+}
+
+// AcceptIdentity takes the keys that somebody has now for theirs, which are others than those that were seen first. ErrNoIdentity: they
+// have none.
+func (c *Client) AcceptIdentity(ctx context.Context, user ids.UserID) error {
+	if c.engine == nil {
+		return ErrNoEncryption
+	}
+	return c.engine.keeper.inside(ctx, func(ctx context.Context, k *keeper) error { return k.accept(ctx, user) })
 }
 
 // RecoverIdentity signs the bot's device with the seeds that a recovery key opens.

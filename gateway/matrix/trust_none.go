@@ -2,7 +2,11 @@
 
 package matrix
 
-import "context"
+import (
+	"context"
+
+	"github.com/gatepost/gatepost/internal/ids"
+)
 
 // Identity says how the bot's device stands; in this build there is none.
 func (c *Client) Identity(context.Context) (Identity, error) { return Identity{}, ErrNoEncryption }
@@ -15,6 +19,9 @@ func (c *Client) SetupIdentity(context.Context) (string, error) { return "", Err
 
 // RecoveryShown is for builds with encryption.
 func (c *Client) RecoveryShown(context.Context) error { return ErrNoEncryption }
+
+// AcceptIdentity is for builds with encryption.
+func (c *Client) AcceptIdentity(context.Context, ids.UserID) error { return ErrNoEncryption }
 
 // RecoverIdentity is for builds with encryption.
 func (c *Client) RecoverIdentity(context.Context, string) error { return ErrNoEncryption }

@@ -48,6 +48,9 @@ var (
 	ErrNotShown = errors.New("matrix: there is nothing to compare yet")
 )
 
+// ErrNoIdentity is returned for a user who has no cross-signing keys, or is not known to the homeserver.
+var ErrNoIdentity = errors.New("matrix: the user has no cross-signing keys")
+
 // ErrNoEncryption is returned for what only a client with encryption can do.
 var ErrNoEncryption = errors.New("matrix: there is no encryption here")
 

@@ -84,4 +84,26 @@ func (k *keeper) trust(ctx context.Context, them sas.Side, master bool) error {
 	return nil
 }
 
+// accept takes the keys of a user's identity as they are now for the first ones.
+func (k *keeper) accept(ctx context.Context, user ids.UserID) error {
+	if k.mach == nil {
+		return errNoDevice
+	}
+	if !validUserID(string(user)) {
+		return fmt.Errorf("%w: %q is no user's address", ErrNoIdentity, user)
+	}
+	them, err := k.them(ctx, user, "")
+	if err != nil {
+		return err
+	}
+	if them.Master == "" {
+		return fmt.Errorf("%w: %s", ErrNoIdentity, user)
+	}
+	if err := k.mach.CryptoStore.ResetMasterKeyTOFU(ctx, id.UserID(user), id.Ed25519(them.Master)); err != nil {
+		return fmt.Errorf("matrix: accept the keys of %s: %w", user, err)
+	}
+	k.mach.OnDevicesChanged(ctx, id.UserID(user))
+	return nil
+}
+
 var errOtherDevice = errors.New("it is not the one that was compared")

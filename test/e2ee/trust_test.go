@@ -213,6 +213,39 @@ func TestOnlySignedDevices(t *testing.T) {
 	w.answers(alice, asked, "confirmed")
 }
 
+// Who resets their identity reads nothing more until somebody at the gateway has accepted it.
+func TestAnIdentityThatIsReset(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(s *harness.Settings) { s.Extra = "crypto: {trust: cross-signed}\n" })
+	alice, bob := w.person("alice", "alice"), w.person("bob", "bob")
+	room := w.doorRoom(alice)
+	w.joined(bob, room, bob.UserID)
+	w.joined(alice, room, bob.UserID)
+	w.happensFor("for both", alice, bob)
+	_, err := bob.CrossSign(w.ctx)
+	w.must(err)
+	w.until("bob to be shut out", func() bool {
+		e := w.happensFor("after the reset", alice)
+		_, err := bob.Await(w.soon(), "the same", func(b Event) bool { return b.ID == e.ID })
+		w.must(err)
+		for _, b := range bob.Events(room) {
+			if b.ID == e.ID {
+				return b.Error != ""
+			}
+		}
+		return false
+	})
+	r, err := w.gate.Do(w.ctx, "verify", "--accept", bob.UserID)
+	w.must(err)
+	if r.Code != 0 {
+		t.Fatal(r.Stderr)
+	}
+	w.happensFor("after it was accepted", alice, bob)
+	if r, err := w.gate.Do(w.ctx, "verify", "--accept", "@nobody:localhost"); err != nil || r.Code != 1 || !strings.Contains(r.Stderr, "no keys") {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
 // blind waits until a device has an event that it can't read.
 func (w *world) blind(d *Device, id string) {
 	w.t.Helper()
