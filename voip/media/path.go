@@ -38,6 +38,7 @@ type credentials struct{ ufrag, pwd string }
 
 const (
 	deadTime  = 1500 * time.Millisecond // without an answer, though we ask every half second
+	freshTime = 10 * time.Second        // since an answer, of a way on which the other side checks
 	maxPairs  = 64
 	maxRelays = 16
 )
@@ -94,8 +95,8 @@ func (p *path) checked(m *stun.Message, local, remote ice.Candidate, pair *ice.C
 	current := p.pairs[p.selected]
 	dead := current != nil && now.Sub(current.LastResponseReceivedAt()) >= deadTime
 	// A browser whose way broke checks another one often for a second, sends on it, and nominates it 3 s later: whoever waits
-	// for that is not heard meanwhile.
-	fresh := pair.ResponsesReceived() > 0 && now.Sub(pair.LastResponseReceivedAt()) < deadTime
+	// for that is not heard meanwhile. The first of its checks may come before ours is known to be dead, and the next seconds after.
+	fresh := pair.ResponsesReceived() > 0 && now.Sub(pair.LastResponseReceivedAt()) < freshTime
 	take := dead && fresh
 	if !p.controlling && m.Contains(stun.AttrUseCandidate) {
 		take = take || pair.ResponsesReceived() > 0 // that what we send there arrives was shown
