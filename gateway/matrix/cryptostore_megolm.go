@@ -370,25 +370,35 @@ const (
 	indexBytes    = 1 + 15
 )
 
-// ValidateMessageIndex is of crypto.Store.
-func (s *cryptoStore) ValidateMessageIndex(_ context.Context, session id.SessionID, ev id.EventID, index uint, ms int64) (bool, error) {
-	key := binary.BigEndian.AppendUint32(s.key(string(session)), uint32(index/indicesPerRow))
+// ValidateMessageIndex is of crypto.Store. Indices are kept apart by who gave the session, as sessions are: what somebody repeats under
+// their own name takes nothing from whose it is. Rows without a name are ours, or of a store from before that, and count as well.
+func (s *cryptoStore) ValidateMessageIndex(ctx context.Context, session id.SessionID, ev id.EventID, index uint, ms int64) (bool, error) {
+	at := func(parts ...string) []byte {
+		return binary.BigEndian.AppendUint32(s.key(parts...), uint32(index/indicesPerRow))
+	}
+	keys := [][]byte{at(string(session))}
+	if u, ok := ctx.Value(giverKey{}).(id.UserID); ok {
+		keys = append(keys, at(string(session), string(u)))
+	}
 	h := sha256.Sum256(binary.BigEndian.AppendUint64([]byte(ev), uint64(ms)))
 	entry := append([]byte{byte(index % indicesPerRow)}, h[:indexBytes-1]...)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	row, err := s.raw(bucketIndices, key)
-	if err != nil {
-		return false, err
-	}
-	for rest := row; len(rest) >= indexBytes; rest = rest[indexBytes:] {
-		if rest[0] == entry[0] {
-			return bytes.Equal(rest[:indexBytes], entry), nil
+	var row []byte
+	for _, key := range keys {
+		var err error
+		if row, err = s.raw(bucketIndices, key); err != nil {
+			return false, err
+		}
+		for rest := row; len(rest) >= indexBytes; rest = rest[indexBytes:] {
+			if rest[0] == entry[0] {
+				return bytes.Equal(rest[:indexBytes], entry), nil
+			}
 		}
 	}
 	if ev == "" && ms == 0 { // only asked whether it was read
 		return true, nil
 	}
-	s.set(bucketIndices, key, append(bytes.Clone(row), entry...))
+	s.set(bucketIndices, keys[len(keys)-1], append(bytes.Clone(row), entry...))
 	return true, nil
 }
